@@ -1,0 +1,341 @@
+// Package compose reads switchback.yaml into a typed document, with every error in it at its place.
+package compose
+
+import (
+	"time"
+
+	"github.com/switchbackhq/switchback/pkg/expr"
+)
+
+// Pos is a place in a file. Line and Column count from 1; a value without a place has Line 0.
+type Pos struct {
+	File   string
+	Line   int
+	Column int
+}
+
+// Document is a compose file, or several merged, checked and with its templates compiled. It is not changed after loading.
+type Document struct {
+	Listeners  []*Listener
+	Gateways   []*Gateway
+	Components map[string]*Component
+	Workflows  []*Workflow
+	Controller *Controller
+
+	// Hash is the content hash of Source: the key in the bucket definitions.
+	Hash string
+	// Source is the merged document, which Parse reads back to an equal Document. Variables stay unresolved in it.
+	Source []byte
+	// Needs lists what must be there before the document can be started, and is not: unset variables,
+	// missing key files, a fragment without workflows.
+	Needs []Problem
+}
+
+// Problem is one thing wrong in a file, or missing at the place of running.
+type Problem struct {
+	Pos     Pos
+	Path    string // where in the document: components.api.body.url
+	Message string
+	Hint    string // "did you mean", or what to do
+	Line    string // the text of the line
+}
+
+// Workflow gives the workflow with the id, or nil. An empty id gives the only workflow, where there is one only.
+func (d *Document) Workflow(id string) *Workflow {
+	if id == "" && len(d.Workflows) == 1 {
+		return d.Workflows[0]
+	}
+	for _, w := range d.Workflows {
+		if w.ID == id {
+			return w
+		}
+	}
+	return nil
+}
+
+// Listener gives the listener with the id, or nil. An empty id gives the first callback listener.
+func (d *Document) Listener(id string) *Listener {
+	for _, l := range d.Listeners {
+		if l.ID == id || id == "" && l.Type == HTTPCallback {
+			return l
+		}
+	}
+	return nil
+}
+
+// DefaultID is the id of a thing that is alone of its kind and has none: __listener__, __workflow__, …
+func DefaultID(kind string) string { return "__" + kind + "__" }
+
+// DefaultCallbackID is the id of a callback whose endpoint has no identify_by.
+const DefaultCallbackID = "__callback__"
+
+// Listener types.
+const (
+	HTTPCallback = "http-callback"
+	HTTPTrigger  = "http-trigger"
+)
+
+// Listener is an HTTP server for callbacks or triggers.
+type Listener struct {
+	Pos                Pos
+	ID                 string
+	Type               string // HTTPCallback or HTTPTrigger
+	Runtime            string // native or docker
+	Host               string
+	Port               int
+	BasePath           string // "" or begins with / and does not end with it
+	PublicURL          string // "" or without a trailing /
+	MaxConcurrentCount int    // 0: no limit
+	MaxBodySize        int64  // bytes
+	ReadTimeout        time.Duration
+	TLS                *TLS
+	Callbacks          []*Callback
+	Triggers           []*Trigger
+}
+
+// TLS names the files of a server's certificate.
+type TLS struct {
+	CertFile, KeyFile, ClientCAFile string
+}
+
+// Callback is one endpoint of an http-callback listener. Nil templates were not given.
+type Callback struct {
+	Pos         Pos
+	Path        string // with the listener's base path; segments may be {name}
+	Method      string
+	IdentifyBy  *expr.Template // nil: DefaultCallbackID
+	Status      *expr.Template
+	SuccessWhen []string // nil: not given
+	FailWhen    []string // nil: not given
+	Result      *expr.Template
+	Bulk        bool
+	Item        *expr.Template
+	Progress    *expr.Template
+	Error       *expr.Template
+	When        *expr.Template
+	DedupeBy    *expr.Template
+	DedupeFor   time.Duration
+	RateLimit   string
+	AllowFrom   []string
+	Verify      *Verify
+	Handshake   *Handshake
+	Respond     *Respond
+}
+
+// Trigger is one endpoint of an http-trigger listener: a request to it starts runs.
+type Trigger struct {
+	Pos      Pos
+	Path     string
+	Method   string
+	Workflow *expr.Template
+	Input    *expr.Template // nil: the whole body
+	Bulk     bool
+	Item     *expr.Template
+	When     *expr.Template
+	Verify   *Verify
+	Respond  *Respond
+}
+
+// Verify says how a request's signature is checked.
+type Verify struct {
+	Pos       Pos
+	Type      string
+	Secrets   []*expr.Template // secret, or secrets: the first is the newest
+	Tolerance *time.Duration   // nil: the type's default; 0: the age is not checked
+	Options   map[string]*expr.Template
+}
+
+// Handshake says which provider's handshake an endpoint answers.
+type Handshake struct {
+	Pos            Pos
+	Type           string
+	AllowedOrigins []string
+}
+
+// Respond is the answer to an accepted request where it is not the default one.
+type Respond struct {
+	Status  int
+	Headers map[string]*expr.Template
+	Body    *expr.Template
+}
+
+// Gateway is a tunnel that gives local ports a public URL.
+type Gateway struct {
+	Pos     Pos
+	ID      string
+	Type    string // http-tunnel or ssh-tunnel
+	Driver  string // ngrok, cloudflare or ssh
+	Runtime string // native or docker
+	Ports   []PortForward
+	Target  string // host that the ports are on
+
+	AuthToken, Domain       *expr.Template // ngrok
+	ConnectURL, ConnectCA   *expr.Template // ngrok: another edge than the public one
+	Token, Tunnel, Hostname *expr.Template // cloudflare
+	CredentialsFile         *expr.Template // cloudflare
+	PublicURL               *expr.Template // ssh
+	URLFrom                 string         // ssh: "" or session
+	Connection              *SSHConnection
+	OnURL                   string // workflow to run when the URL is new
+	Replicas                string // one (default) or all
+	InsecureIgnoreHostKey   bool
+}
+
+// PortForward is one forwarded port.
+type PortForward struct {
+	Remote int    // ssh: 0 lets the server pick
+	Host   string // "" means the gateway's Target
+	Local  int
+}
+
+// SSHConnection is an ssh-tunnel's server and account.
+type SSHConnection struct {
+	Host                             *expr.Template
+	Port                             int
+	AuthType                         string // keyfile, password or agent
+	Username                         *expr.Template
+	Keyfile, Passphrase, Password    *expr.Template
+	KnownHosts                       *expr.Template
+	KeepaliveInterval, RetryInterval time.Duration
+	MaxRetryCount                    int
+}
+
+// Controller is the HTTP API.
+type Controller struct {
+	Pos       Pos
+	Type      string
+	Host      string
+	Port      int
+	BasePath  string
+	TLS       *TLS
+	AuthType  string
+	AuthToken *expr.Template
+	WebUIPort int
+}
+
+// Component types.
+const (
+	HTTPClient = "http-client"
+	Logger     = "logger"
+)
+
+// Component is an outside service, or a thing done in the runner.
+type Component struct {
+	Pos     Pos
+	ID      string
+	Type    string
+	Actions map[string]*Action // at least one; DefaultAction where the component has its action's fields itself
+}
+
+// DefaultAction is the id of a component's only action.
+const DefaultAction = "__action__"
+
+// Action is one thing that a component does. Component-level fields are merged into each.
+type Action struct {
+	Pos       Pos
+	ID        string
+	Component string
+	Type      string // the component's
+
+	// http-client
+	URL            *expr.Template // base_url and path joined, or endpoint
+	Method         *expr.Template
+	Headers        *expr.Template // a map
+	Params         *expr.Template // a map
+	Body           *expr.Template
+	RequestTimeout time.Duration // one HTTP request; default 30 s
+	Timeout        time.Duration // the whole invocation, the wait included; 0: default (24 h with a wait, else 5 min)
+
+	// logger
+	Level, Message, Data *expr.Template
+
+	Output *expr.Template // nil: the response, overlaid with the callback's result
+	// OutputNeedsResult: Output mentions ${result}, so it is evaluated when the callback is there.
+	OutputNeedsResult bool
+	Completion        Completion
+}
+
+// Completion is how an invocation ends.
+type Completion struct {
+	Kind    CompletionKind
+	Implied bool // by a reference to the listener or its gateway, not written down
+	// WaitFor is the id to wait for, over the action's scope with ${response}. For an implied wait it is nil when
+	// the invocation's own id was sent.
+	WaitFor *expr.Template
+	// IdentifyBy is, for an implied wait whose request sends no id of ours, the endpoint's identify_by, to be
+	// evaluated with the response in the place of the body. Nil as well: DefaultCallbackID.
+	IdentifyBy *expr.Template
+	// OwnID: wait for the invocation's own id.
+	OwnID       bool
+	Timeout     time.Duration // of the wait; 0: not given
+	AcceptEarly string        // "run" (default), "any" or a duration
+}
+
+// CompletionKind is when an invocation is done.
+type CompletionKind string
+
+// The kinds of completion.
+const (
+	CompleteNow      CompletionKind = "none"
+	CompleteCallback CompletionKind = "callback"
+	CompletePolling  CompletionKind = "polling"
+)
+
+// Workflow is a set of jobs and their order.
+type Workflow struct {
+	Pos         Pos
+	ID          string
+	Title       string
+	Description string
+	Jobs        []*Job // in list order; ids are unique
+	Output      *expr.Template
+	Timeout     time.Duration // 0: none
+}
+
+// Job gives the job with the id, or nil.
+func (w *Workflow) Job(id string) *Job {
+	for _, j := range w.Jobs {
+		if j.ID == id {
+			return j
+		}
+	}
+	return nil
+}
+
+// JobComponent is the default type of a job.
+const JobComponent = "component"
+
+// Job is one step of a workflow.
+type Job struct {
+	Pos       Pos
+	ID        string
+	Type      string // JobComponent, …
+	Component string
+	Action    string         // id of the component's action, resolved
+	Input     *expr.Template // nil: the workflow's input
+	Output    *expr.Template // nil: the component's output
+	// Needs is all that must be done before: each group is satisfied when any of its jobs is.
+	Needs   [][]string
+	Timeout time.Duration
+	Retry   Retry
+	OnError OnError
+	// RoutedOnly: the job runs only when another routes to it.
+	RoutedOnly bool
+}
+
+// Retry is how often and when a failed job is tried again.
+type Retry struct {
+	MaxAttempts int // the first try included; at least 1
+	Delay       time.Duration
+	MaxDelay    time.Duration // 0: none
+	Backoff     string        // fixed or exponential
+}
+
+// OnError is what happens when a job has failed for good. The zero value fails the run.
+type OnError struct {
+	Ignore bool
+	Output *expr.Template
+	To     string
+	// Jobs run instead; their ids are in the workflow's Jobs, routed only, and the last one's output stands for the failed job's.
+	Jobs []string
+}

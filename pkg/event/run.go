@@ -1,0 +1,117 @@
+package event
+
+import (
+	"encoding/json"
+	"time"
+)
+
+// Status of a run or of a job.
+type Status string
+
+// The statuses of a run; a job is pending, running, waiting, completed, failed, cancelled or skipped.
+const (
+	StatusPending   Status = "pending"
+	StatusRunning   Status = "running"
+	StatusWaiting   Status = "waiting"
+	StatusCompleted Status = "completed"
+	StatusFailed    Status = "failed"
+	StatusCancelled Status = "cancelled"
+	StatusRejected  Status = "rejected"
+	StatusSkipped   Status = "skipped"
+)
+
+// Ended tells whether nothing will happen any more.
+func (s Status) Ended() bool {
+	switch s {
+	case StatusCompleted, StatusFailed, StatusCancelled, StatusRejected, StatusSkipped:
+		return true
+	default:
+		return false
+	}
+}
+
+// Run is the run document: the value of a key in the bucket runs, and all that the engine knows of a run.
+type Run struct {
+	ID         string          `json:"id"`
+	Workflow   string          `json:"workflow"`
+	Definition string          `json:"definition"` // key in the bucket definitions
+	Status     Status          `json:"status"`
+	Input      json.RawMessage `json:"input,omitempty"`
+	Output     json.RawMessage `json:"output,omitempty"`
+	Error      *RunError       `json:"error,omitempty"`
+	CreatedAt  time.Time       `json:"created_at"` // when the server took the request
+	StartedAt  time.Time       `json:"started_at,omitzero"`
+	EndedAt    time.Time       `json:"ended_at,omitzero"`
+	Jobs       map[string]*Job `json:"jobs,omitempty"`
+
+	// Request is the sequence of the run request in the stream RUNS: it tells a redelivery from a second request.
+	Request uint64 `json:"request,omitempty"`
+	ReplyTo string `json:"reply_to,omitempty"`
+	Trace   string `json:"trace,omitempty"`
+	// Version of this document's form.
+	Version int `json:"version"`
+}
+
+// Job is one job of a run.
+type Job struct {
+	Status   Status          `json:"status"`
+	Attempts []*Attempt      `json:"attempts,omitempty"`
+	Input    json.RawMessage `json:"input,omitempty"`
+	Output   json.RawMessage `json:"output,omitempty"`
+	Progress json.RawMessage `json:"progress,omitempty"`
+	Error    *RunError       `json:"error,omitempty"`
+	// RetryAt is when the next attempt is due.
+	RetryAt time.Time `json:"retry_at,omitzero"`
+}
+
+// Attempt is one try at a job.
+type Attempt struct {
+	Number    int        `json:"number"`
+	StartedAt time.Time  `json:"started_at"`
+	EndedAt   time.Time  `json:"ended_at,omitzero"`
+	Error     *RunError  `json:"error,omitempty"`
+	Requests  []Request  `json:"requests,omitempty"`
+	Wait      *WaitState `json:"wait,omitempty"`
+
+	// Trigger names the message on whose delivery this attempt's commands are performed; until
+	// that message is acknowledged, its redelivery performs again what has no result here.
+	Trigger string `json:"trigger,omitempty"`
+	// Response is kept while the output still needs it, Output when it does not.
+	Response json.RawMessage `json:"response,omitempty"`
+	Output   json.RawMessage `json:"output,omitempty"`
+}
+
+// Request is one request to an outside service. Secrets in it are masked.
+type Request struct {
+	Method     string    `json:"method"`
+	URL        string    `json:"url"`
+	Status     int       `json:"status,omitempty"`
+	At         time.Time `json:"at"`
+	DurationMS int64     `json:"duration_ms"`
+	Error      string    `json:"error,omitempty"`
+}
+
+// WaitState is an attempt's wait for a callback.
+type WaitState struct {
+	ID        string     `json:"id"`
+	Since     time.Time  `json:"since"`
+	Deadline  time.Time  `json:"deadline"`
+	ResumedBy *ResumedBy `json:"resumed_by,omitempty"`
+}
+
+// ResumedBy is what ended a wait.
+type ResumedBy struct {
+	Seq      uint64    `json:"seq,omitempty"` // place in the stream of waits
+	Outcome  Outcome   `json:"outcome,omitempty"`
+	Endpoint string    `json:"endpoint,omitempty"`
+	At       time.Time `json:"at"`
+	Timeout  bool      `json:"timeout,omitempty"`
+}
+
+// RunError says what went wrong in a run.
+type RunError struct {
+	Message string          `json:"message"`
+	Code    string          `json:"code"`
+	Job     string          `json:"job,omitempty"`
+	Data    json.RawMessage `json:"data,omitempty"` // a failed callback's mapped result, or a refused response's body
+}

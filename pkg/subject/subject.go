@@ -1,0 +1,245 @@
+// Package subject builds and parses every subject, stream, bucket and key that Switchback uses, and no other package does.
+package subject
+
+import (
+	"fmt"
+	"strings"
+)
+
+// Streams and buckets.
+const (
+	// StreamRuns holds run requests until a runner has taken them (work queue).
+	StreamRuns = "RUNS"
+	// StreamWaits is the stream behind the bucket waits. It also takes callbacks and
+	// timeouts, so that the server itself orders a wait against its callback.
+	StreamWaits = "KV_waits"
+	// StreamReceived records what the listeners were sent.
+	StreamReceived = "RECEIVED"
+	// StreamDead holds what could not be processed, each with its reason.
+	StreamDead = "DEAD"
+
+	BucketWaits       = "waits"
+	BucketRuns        = "runs"
+	BucketGateways    = "gateways"
+	BucketDefinitions = "definitions"
+
+	// ConsumerRunner is the durable name of the runners' shared consumers on StreamRuns and StreamWaits.
+	ConsumerRunner = "runner"
+)
+
+// Headers of requests and callbacks. NATS header names are case-sensitive.
+const (
+	HeaderRunID      = "Switchback-Run-Id"
+	HeaderReplyTo    = "Switchback-Reply-To"
+	HeaderOutcome    = "Switchback-Outcome"
+	HeaderError      = "Switchback-Error"
+	HeaderEndpoint   = "Switchback-Endpoint"
+	HeaderReceivedAt = "Switchback-Received-At"
+	HeaderReason     = "Switchback-Reason"
+	HeaderUsed       = "Switchback-Used"
+	HeaderTrace      = "traceparent"
+)
+
+// Subject filters, for streams, consumers and subscriptions.
+const (
+	AllRunRequests = "run.request.>"
+	AllRunCommands = "run.command.>"
+	AllRunEvents   = "run.event.>"
+	AllCallbacks   = "callback.>"
+	AllTimers      = "timer.>"
+	AllTimeouts    = "timeout.>"
+	AllReceived    = "received.>"
+	AllDead        = "dead.>"
+	AllWaits       = "$KV." + BucketWaits + ".>"
+)
+
+// RunRequest is run.request.<workflow>.
+func RunRequest(workflow string) string { return "run.request." + Escape(workflow) }
+
+// RunCancel is run.command.<run id>.cancel.
+func RunCancel(runID string) string { return "run.command." + Escape(runID) + ".cancel" }
+
+// RunEvent is run.event.<run id>.<event>.
+func RunEvent(runID, event string) string { return "run.event." + Escape(runID) + "." + event }
+
+// RunEvents is run.event.<run id>.*: all notices of one run.
+func RunEvents(runID string) string { return "run.event." + Escape(runID) + ".*" }
+
+// Callback is callback.<id>.
+func Callback(id string) string { return "callback." + Escape(id) }
+
+// Timer is timer.<id>: a scheduled message that becomes Timeout(id) when due.
+func Timer(id string) string { return "timer." + Escape(id) }
+
+// Timeout is timeout.<id>: what a wait's or a timer's schedule publishes when due.
+func Timeout(id string) string { return "timeout." + Escape(id) }
+
+// Wait is the stored subject of the key of a wait, $KV.waits.<id>.
+func Wait(id string) string { return "$KV." + BucketWaits + "." + Escape(id) }
+
+// Received is received.<listener>.<endpoint>.<verdict>.
+func Received(listener, endpoint, verdict string) string {
+	return "received." + token(listener) + "." + token(endpoint) + "." + token(verdict)
+}
+
+// Dead is dead.<kind>.<id>: kind names what was given up (request, callback, run).
+func Dead(kind, id string) string { return "dead." + token(kind) + "." + Escape(id) }
+
+// Key is the key of id in any bucket.
+func Key(id string) string { return Escape(id) }
+
+// ParseRunRequest gives the workflow of a subject made by RunRequest.
+func ParseRunRequest(subject string) (workflow string, err error) {
+	return parse("run.request.", subject)
+}
+
+// ParseCallback gives the id of a subject made by Callback.
+func ParseCallback(subject string) (id string, err error) { return parse("callback.", subject) }
+
+// ParseTimeout gives the id of a subject made by Timeout.
+func ParseTimeout(subject string) (id string, err error) { return parse("timeout.", subject) }
+
+// ParseWait gives the id of a subject made by Wait.
+func ParseWait(subject string) (id string, err error) {
+	return parse("$KV."+BucketWaits+".", subject)
+}
+
+// ParseKey gives the id of a key made by Key.
+func ParseKey(key string) (id string, err error) { return Unescape(key) }
+
+// ParseRunCancel gives the run id of a subject made by RunCancel.
+func ParseRunCancel(subject string) (runID string, err error) {
+	rest, ok := strings.CutSuffix(subject, ".cancel")
+	if !ok {
+		return "", fmt.Errorf("subject %q is not run.command.<run id>.cancel", subject)
+	}
+	return parse("run.command.", rest)
+}
+
+// ParseRunEvent gives the run id and the event of a subject made by RunEvent.
+func ParseRunEvent(subject string) (runID, event string, err error) {
+	i := strings.LastIndexByte(subject, '.')
+	if i < 0 {
+		return "", "", fmt.Errorf("subject %q is not run.event.<run id>.<event>", subject)
+	}
+	runID, err = parse("run.event.", subject[:i])
+	return runID, subject[i+1:], err
+}
+
+func parse(prefix, subject string) (string, error) {
+	rest, ok := strings.CutPrefix(subject, prefix)
+	if !ok || rest == "" {
+		return "", fmt.Errorf("subject %q does not begin with %s<id>", subject, prefix)
+	}
+	return Unescape(rest)
+}
+
+const hexDigits = "0123456789ABCDEF"
+
+// Escape writes an id as subject tokens: its tokens are split at ".", within a token every
+// byte outside A-Z a-z 0-9 _ - is written =HH (hex, upper case), and an empty token is "=".
+func Escape(id string) string {
+	if plain(id) {
+		return id
+	}
+	var b strings.Builder
+	b.Grow(len(id) + 8)
+	for i, t := range strings.Split(id, ".") {
+		if i > 0 {
+			b.WriteByte('.')
+		}
+		escapeToken(&b, t)
+	}
+	return b.String()
+}
+
+// token writes an id as exactly one token: dots are escaped as well.
+func token(id string) string {
+	var b strings.Builder
+	escapeToken(&b, id)
+	return b.String()
+}
+
+func escapeToken(b *strings.Builder, t string) {
+	if t == "" {
+		b.WriteByte('=')
+		return
+	}
+	for i := 0; i < len(t); i++ {
+		if c := t[i]; safe(c) {
+			b.WriteByte(c)
+		} else {
+			b.WriteByte('=')
+			b.WriteByte(hexDigits[c>>4])
+			b.WriteByte(hexDigits[c&15])
+		}
+	}
+}
+
+// Unescape is the inverse of Escape. Text that Escape cannot have written is an error.
+func Unescape(escaped string) (string, error) {
+	if plain(escaped) {
+		return escaped, nil
+	}
+	tokens := strings.Split(escaped, ".")
+	for i, t := range tokens {
+		u, err := unescapeToken(t)
+		if err != nil {
+			return "", fmt.Errorf("unescape %q: %w", escaped, err)
+		}
+		tokens[i] = u
+	}
+	return strings.Join(tokens, "."), nil
+}
+
+func unescapeToken(t string) (string, error) {
+	switch {
+	case t == "=":
+		return "", nil
+	case t == "":
+		return "", fmt.Errorf("a token is empty")
+	}
+	var b strings.Builder
+	b.Grow(len(t))
+	for i := 0; i < len(t); i++ {
+		c := t[i]
+		switch {
+		case safe(c):
+			b.WriteByte(c)
+		case c == '=' && i+2 < len(t):
+			hi, lo := strings.IndexByte(hexDigits, t[i+1]), strings.IndexByte(hexDigits, t[i+2])
+			if hi < 0 || lo < 0 {
+				return "", fmt.Errorf("%q is not =HH", t[i:i+3])
+			}
+			if d := byte(hi<<4 | lo); !safe(d) {
+				b.WriteByte(d)
+			} else {
+				return "", fmt.Errorf("%q escapes a byte that needs none", t[i:i+3])
+			}
+			i += 2
+		default:
+			return "", fmt.Errorf("byte %#02x is not allowed", c)
+		}
+	}
+	return b.String(), nil
+}
+
+// plain tells whether an id is written as it is: the common case, without allocation.
+func plain(id string) bool {
+	start := true
+	for i := 0; i < len(id); i++ {
+		switch c := id[i]; {
+		case safe(c):
+			start = false
+		case c == '.' && !start:
+			start = true
+		default:
+			return false
+		}
+	}
+	return !start
+}
+
+func safe(c byte) bool {
+	return c >= 'a' && c <= 'z' || c >= 'A' && c <= 'Z' || c >= '0' && c <= '9' || c == '_' || c == '-'
+}
