@@ -27,14 +27,12 @@ func (p *PanicError) Unwrap() error {
 // errExited is what a service has done that ended its goroutine without returning.
 var errExited = errors.New("the service's goroutine ended without returning (runtime.Goexit)")
 
-// call runs s and turns what is not a return into an error.
+// call runs s and turns a panic into an error.
 func call(ctx context.Context, s Service) (err error) {
-	err = errExited // stays when neither a return nor a panic follows
 	defer func() {
 		if v := recover(); v != nil {
 			err = &PanicError{Value: v, Stack: debug.Stack()}
 		}
 	}()
-	err = s.Run(ctx)
-	return err
+	return s.Run(ctx)
 }

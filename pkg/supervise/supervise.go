@@ -92,9 +92,12 @@ func (g *group) start(ctx context.Context, s Service) bool {
 	r := &running{name: s.Name(), cancel: cancel, done: make(chan struct{})}
 	g.started = append(g.started, r)
 	go func() {
+		r.err = errExited // stays when Run neither returns nor panics
+		defer func() {
+			close(r.done)
+			g.ended <- r
+		}()
 		r.err = call(own, s)
-		close(r.done)
-		g.ended <- r
 	}()
 	if readier, ok := s.(Readier); ok {
 		select {
