@@ -1,0 +1,153 @@
+package bus
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"iter"
+	"time"
+
+	"github.com/nats-io/nats.go/jetstream"
+
+	"github.com/switchbackhq/switchback/pkg/fault"
+	"github.com/switchbackhq/switchback/pkg/subject"
+)
+
+// Bucket is a key-value bucket. Keys are ids: they are escaped here.
+type Bucket struct {
+	b    *Bus
+	name string
+}
+
+// Entry is a key's value.
+type Entry struct {
+	Key      string
+	Value    []byte
+	Revision uint64
+	Time     time.Time
+	Deleted  bool // only from Watch: the key has gone
+}
+
+// Bucket gives the bucket of that name; it need not exist yet.
+func (b *Bus) Bucket(name string) *Bucket { return &Bucket{b: b, name: name} }
+
+func (k *Bucket) subject(key string) string { return "$KV." + k.name + "." + subject.Key(key) }
+
+// Get gives the key's value, or ErrNotFound. It sees every write acknowledged before.
+func (k *Bucket) Get(ctx context.Context, key string) (*Entry, error) {
+	m, err := k.b.Last(ctx, "KV_"+k.name, k.subject(key))
+	if err != nil {
+		return nil, err
+	}
+	if deleted(m.Header) {
+		return nil, fmt.Errorf("key %s in bucket %s: %w", key, k.name, ErrNotFound)
+	}
+	return &Entry{Key: key, Value: m.Data, Revision: m.Seq, Time: m.Time}, nil
+}
+
+func deleted(h Header) bool {
+	return h["KV-Operation"] != "" || h["Nats-Marker-Reason"] != ""
+}
+
+// Put sets the key and gives its revision. A TTL above zero removes it after that time.
+func (k *Bucket) Put(ctx context.Context, key string, value []byte, ttl time.Duration) (uint64, error) {
+	a, err := k.b.Publish(ctx, &Message{Subject: k.subject(key), Data: value, TTL: ttl})
+	return a.Seq, err
+}
+
+// Create sets a key that does not exist, or gives ErrConflict.
+func (k *Bucket) Create(ctx context.Context, key string, value []byte, ttl time.Duration) (uint64, error) {
+	rev, err := k.Update(ctx, key, value, 0, ttl)
+	if !errors.Is(err, ErrConflict) {
+		return rev, err
+	}
+	m, lerr := k.b.Last(ctx, "KV_"+k.name, k.subject(key))
+	switch {
+	case errors.Is(lerr, ErrNotFound):
+		return k.Update(ctx, key, value, 0, ttl)
+	case lerr != nil:
+		return 0, lerr
+	case deleted(m.Header):
+		return k.Update(ctx, key, value, m.Seq, ttl)
+	}
+	return 0, err
+}
+
+// Update sets the key when its revision is rev (zero: when it was never set), or gives ErrConflict.
+func (k *Bucket) Update(ctx context.Context, key string, value []byte, rev uint64, ttl time.Duration) (uint64, error) {
+	a, err := k.b.Publish(ctx, &Message{Subject: k.subject(key), Data: value, TTL: ttl, Expect: &Expect{Seq: rev}})
+	return a.Seq, err
+}
+
+// Delete removes the key; one that does not exist is no error.
+func (k *Bucket) Delete(ctx context.Context, key string) error {
+	_, err := k.b.Publish(ctx, &Message{Subject: k.subject(key), Header: Header{"KV-Operation": "PURGE"}, Rollup: true, TTL: time.Minute})
+	return err
+}
+
+// All goes through the keys that match filter ("" for all; wildcards as in NATS, the rest escaped by subject.Key).
+func (k *Bucket) All(ctx context.Context, filter string) iter.Seq2[*Entry, error] {
+	return func(yield func(*Entry, error) bool) {
+		w, err := k.watch(ctx, filter, jetstream.IgnoreDeletes())
+		if err != nil {
+			yield(nil, err)
+			return
+		}
+		defer func() { _ = w.Stop() }()
+		for {
+			select {
+			case <-ctx.Done():
+				yield(nil, context.Cause(ctx))
+				return
+			case e := <-w.Updates():
+				if e == nil || !yield(entry(e), nil) {
+					return
+				}
+			}
+		}
+	}
+}
+
+// Watch calls f for every matching key as it is now, then with nil, then for every change, until ctx ends.
+func (k *Bucket) Watch(ctx context.Context, filter string, f func(e *Entry)) error {
+	w, err := k.watch(ctx, filter)
+	if err != nil {
+		return err
+	}
+	defer func() { _ = w.Stop() }()
+	for {
+		select {
+		case <-ctx.Done():
+			return nil
+		case e := <-w.Updates():
+			if e == nil {
+				f(nil)
+			} else {
+				f(entry(e))
+			}
+		}
+	}
+}
+
+func (k *Bucket) watch(ctx context.Context, filter string, opts ...jetstream.WatchOpt) (jetstream.KeyWatcher, error) {
+	if filter == "" {
+		filter = ">"
+	}
+	kv, err := k.b.js.KeyValue(ctx, k.name)
+	if err != nil {
+		return nil, fault.Wrap(err, fault.Unavailable, "cannot read bucket "+k.name, "")
+	}
+	w, err := kv.Watch(ctx, filter, opts...)
+	if err != nil {
+		return nil, fault.Wrap(err, fault.Unavailable, "cannot watch bucket "+k.name, "")
+	}
+	return w, nil
+}
+
+func entry(e jetstream.KeyValueEntry) *Entry {
+	key, err := subject.ParseKey(e.Key())
+	if err != nil {
+		key = e.Key() // put there by someone else
+	}
+	return &Entry{Key: key, Value: e.Value(), Revision: e.Revision(), Time: e.Created(), Deleted: e.Operation() != jetstream.KeyValuePut}
+}
