@@ -1,0 +1,100 @@
+package show
+
+import (
+	"fmt"
+	"math"
+	"time"
+
+	"github.com/switchbackhq/switchback/pkg/event"
+)
+
+// progressStep is how many points a job's progress must gain before a plain line says so, lest a log fill with them.
+const progressStep = 10
+
+// Plain tells a run's way in lines, for where there is no terminal: a line for each thing that changed.
+type Plain struct {
+	seen map[string]seen
+}
+
+type seen struct {
+	status   event.Status
+	attempts int
+	wait     string
+	step     float64
+	message  string
+	retryAt  time.Time
+}
+
+// Lines gives what is new in a run document since the last one.
+func (p *Plain) Lines(run *event.Run, now time.Time) []string {
+	if p.seen == nil {
+		p.seen = map[string]seen{}
+	}
+	var lines []string
+	for _, r := range Rows(run, now) {
+		lines = append(lines, p.job(r, run.Jobs, now)...)
+	}
+	return lines
+}
+
+func (p *Plain) job(r Row, jobs map[string]*event.Job, now time.Time) []string {
+	j := jobs[r.Job]
+	was := p.seen[r.Job]
+	is := seen{status: j.Status, attempts: len(j.Attempts), step: was.step, message: was.message, retryAt: j.RetryAt}
+	if a := last(j); a != nil && a.Wait != nil {
+		is.wait = a.Wait.ID
+	}
+	var lines []string
+	say := func(format string, args ...any) { lines = append(lines, Clean(r.Job)+": "+fmt.Sprintf(format, args...)) }
+
+	if was.attempts == 0 && is.attempts > 0 {
+		say("started")
+	} else if is.attempts > was.attempts {
+		say("attempt %d started", is.attempts)
+	}
+	if is.attempts > was.attempts {
+		is.step, is.message = 0, ""
+	}
+	switch {
+	case j.Status.Ended():
+		if was.status != j.Status {
+			say("%s", ended(r, j))
+		}
+	case !j.RetryAt.IsZero() && !j.RetryAt.Equal(was.retryAt):
+		say("%s", r.Text)
+	case j.Status == event.StatusWaiting && (was.status != event.StatusWaiting || was.wait != is.wait):
+		if a := last(j); a != nil && a.Wait != nil {
+			say("%s", waiting(a.Wait, now))
+		} else {
+			say("waiting")
+		}
+	}
+	if !j.Status.Ended() {
+		percent, known, message := Progress(j.Progress)
+		step := math.Floor(percent/progressStep) * progressStep
+		if known && step > is.step || message != is.message && message != "" {
+			say("%s", progress(percent, known, message))
+		}
+		is.step, is.message = math.Max(is.step, step), message
+	}
+	p.seen[r.Job] = is
+	return lines
+}
+
+func ended(r Row, j *event.Job) string {
+	if j.Status == event.StatusCompleted {
+		return "completed in " + Took(r.Took)
+	}
+	return r.Text
+}
+
+func progress(percent float64, known bool, message string) string {
+	switch {
+	case !known:
+		return message
+	case message == "":
+		return fmt.Sprintf("%.0f%%", math.Floor(percent))
+	default:
+		return fmt.Sprintf("%.0f%% %s", math.Floor(percent), message)
+	}
+}

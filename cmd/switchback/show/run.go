@@ -1,0 +1,109 @@
+package show
+
+import (
+	"bytes"
+	"encoding/json"
+	"fmt"
+	"io"
+	"strings"
+	"time"
+
+	"github.com/mattn/go-runewidth"
+
+	"github.com/switchbackhq/switchback/pkg/event"
+)
+
+// Run writes all that a person may want to know of one run.
+func Run(w io.Writer, run *event.Run, now time.Time) error {
+	var b strings.Builder
+	field := func(name, text string) {
+		if text != "" {
+			fmt.Fprintf(&b, "%-10s %s\n", name, Clean(text))
+		}
+	}
+	field("Run", run.ID)
+	field("Workflow", run.Workflow)
+	field("Status", string(run.Status))
+	field("Asked for", moment(run.CreatedAt, now))
+	if !run.EndedAt.IsZero() {
+		field("Ended", moment(run.EndedAt, now))
+		field("Took", Took(run.EndedAt.Sub(run.CreatedAt)))
+	}
+	if run.Error != nil {
+		field("Error", run.Error.Message)
+		field("Code", run.Error.Code)
+		field("Job", run.Error.Job)
+	}
+	if rows := Rows(run, now); len(rows) > 0 {
+		b.WriteString("\nJobs\n")
+		width := 0
+		for _, r := range rows {
+			width = max(width, runewidth.StringWidth(Clean(r.Job)))
+		}
+		for _, r := range rows {
+			b.WriteString("  " + r.Line(width, 0, -1, false) + "\n")
+			for _, a := range run.Jobs[r.Job].Attempts {
+				attempt(&b, a, now)
+			}
+		}
+	}
+	section(&b, "Input", run.Input)
+	section(&b, "Output", run.Output)
+	if run.Error != nil {
+		section(&b, "Error's data", run.Error.Data)
+	}
+	if _, err := io.WriteString(w, b.String()); err != nil {
+		return fmt.Errorf("write the run: %w", err)
+	}
+	return nil
+}
+
+func attempt(b *strings.Builder, a *event.Attempt, now time.Time) {
+	for _, q := range a.Requests {
+		answer := q.Error
+		if answer == "" {
+			answer = fmt.Sprint(q.Status)
+		}
+		fmt.Fprintf(b, "      %s %s: %s in %s\n", Clean(q.Method), Clean(q.URL), Clean(answer), Took(time.Duration(q.DurationMS)*time.Millisecond))
+	}
+	if wait := a.Wait; wait != nil {
+		fmt.Fprintf(b, "      %s\n", waited(wait, now))
+	}
+	if a.Error != nil {
+		fmt.Fprintf(b, "      attempt %d: %s\n", a.Number, Clean(a.Error.Message))
+	}
+}
+
+func waited(w *event.WaitState, now time.Time) string {
+	by := w.ResumedBy
+	switch {
+	case by == nil:
+		return waiting(w, now)
+	case by.Timeout:
+		return fmt.Sprintf("waited %s for %s: the deadline passed", Took(by.At.Sub(w.Since)), Clean(w.ID))
+	}
+	from := "NATS"
+	if by.Endpoint != "" {
+		from = Clean(by.Endpoint)
+	}
+	return fmt.Sprintf("waited %s for %s: callback %d (%s) from %s", Took(by.At.Sub(w.Since)), Clean(w.ID), by.Seq, by.Outcome, from)
+}
+
+func moment(t, now time.Time) string {
+	if t.IsZero() {
+		return ""
+	}
+	return t.In(now.Location()).Format(time.DateTime) + " (" + Relative(t, now) + ")"
+}
+
+func section(b *strings.Builder, name string, raw json.RawMessage) {
+	if len(raw) == 0 {
+		return
+	}
+	var text bytes.Buffer
+	if json.Indent(&text, raw, "", "  ") != nil {
+		text.Reset()
+		text.Write(raw)
+	}
+	fmt.Fprintf(b, "\n%s\n%s\n", name, text.String())
+}
