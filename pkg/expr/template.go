@@ -1,4 +1,52 @@
 package expr
 
-// Template is one compiled value of a compose file: a scalar, text with ${…} in it, a map or a list.
-type Template struct{}
+// Template is one compiled value of a compose file: a scalar, text with ${…} in it, a map or a list. It is
+// immutable and may be evaluated by several goroutines at once.
+type Template struct {
+	source  any
+	root    node
+	refs    []*Reference
+	literal bool
+}
+
+// Compile reads a decoded YAML value with ${…} in its strings. It gives either a template or all that is wrong.
+func Compile(v any, rules Rules) (*Template, []Problem) {
+	c := &compiler{rules: rules}
+	root := c.value(v, nil)
+	if len(c.problems) > 0 {
+		return nil, c.problems
+	}
+	_, isConst := root.(constant)
+	return &Template{source: v, root: root, refs: c.refs, literal: isConst}, nil
+}
+
+// Literal is a template that gives v, whatever stands in it.
+func Literal(v any) *Template {
+	return &Template{source: v, root: constant{v}, literal: true}
+}
+
+// Eval gives the template's value. A template that is one ${…} keeps the type of its value, nil where it is
+// missing; inside text a missing value is empty. The value may share maps and lists with the scope and with the
+// template: it is not to be changed.
+func (t *Template) Eval(s Scope) (any, error) { return t.root.eval(s) }
+
+// References gives every path that the template reads, in the order of writing (maps by key).
+func (t *Template) References() []Reference {
+	refs := make([]Reference, len(t.refs))
+	for i, r := range t.refs {
+		refs[i] = *r
+	}
+	return refs
+}
+
+// Source gives the value that was compiled, as written.
+func (t *Template) Source() any { return t.source }
+
+// Literal gives the value if nothing in it is evaluated.
+func (t *Template) Literal() (any, bool) {
+	if !t.literal {
+		return nil, false
+	}
+	v, err := t.root.eval(nil)
+	return v, err == nil
+}
