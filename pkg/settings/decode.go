@@ -31,28 +31,32 @@ func decodable(t reflect.Type) bool {
 
 // decode puts raw into dst: typed as YAML or a flag gave it, or text from the environment.
 func decode(raw any, dst reflect.Value) error {
-	if v := reflect.ValueOf(raw); v.Type() == dst.Type() {
+	v := reflect.ValueOf(raw)
+	if v.Type() == dst.Type() {
 		dst.Set(v)
 		return nil
 	}
-	text, isText := raw.(string)
+	readsText := dst.Addr().Type().Implements(textUnmarshaler)
+	if dst.Kind() == reflect.Slice && !readsText {
+		return decodeList(raw, dst)
+	}
+	text := fmt.Sprint(raw)
 	switch {
+	case v.Kind() == reflect.Slice || v.Kind() == reflect.Map:
+		return errors.New("is no single value")
+	case readsText:
+		return decodeText(text, dst)
 	case dst.Type() == duration:
-		d, err := ParseDuration(fmt.Sprint(raw))
+		d, err := ParseDuration(text)
 		dst.SetInt(int64(d))
 		return err
-	case dst.Addr().Type().Implements(textUnmarshaler):
-		return decodeText(fmt.Sprint(raw), dst)
-	case dst.Kind() == reflect.Slice:
-		return decodeList(raw, dst)
-	case dst.Kind() == reflect.String:
-		if !isText {
-			return errors.New("is no text: put it in quotes")
-		}
+	case dst.Kind() != reflect.String:
+		return decodeScalar(text, dst)
+	case v.Kind() != reflect.String:
+		return errors.New("is no text: put it in quotes") // 0123 would not come back digit for digit
+	default:
 		dst.SetString(text)
 		return nil
-	default:
-		return decodeScalar(fmt.Sprint(raw), dst)
 	}
 }
 

@@ -53,6 +53,7 @@ func Load[T any](dst *T, from Sources) error {
 type loader struct {
 	known    []field
 	merged   *koanf.Koanf
+	given    map[string]any    // the flags: koanf copies values deeply and loses what is unexported in them
 	origins  map[string]string // key → where its value was written
 	problems []Problem
 }
@@ -93,7 +94,7 @@ func (l *loader) environment(prefix string, environ []string) {
 		if key, ok := byName[name]; ok {
 			values[key] = value
 		} else if near := nearest(name, byName); near != "" {
-			l.problem(name, "environment", "is not a setting", "did you mean "+near+"?")
+			l.problem(name, "", "is not a setting", "did you mean "+near+"?")
 		}
 	}
 	l.layer(values, func(key string) string { return variable(prefix, key) })
@@ -110,9 +111,10 @@ func (l *loader) flags(flags map[string]any) {
 		if l.isKnown(key) {
 			values[key] = value
 		} else {
-			l.problem(key, "flag", "is not a setting", l.suggest(key))
+			l.problem(key, "flag for "+key, "is not a setting", l.suggest(key))
 		}
 	}
+	l.given = values
 	l.layer(values, func(key string) string { return "flag for " + key })
 }
 
@@ -129,14 +131,20 @@ func (l *loader) set(f *field) {
 	if !l.merged.Exists(f.key) {
 		return
 	}
-	raw := l.merged.Get(f.key)
-	if err := decode(raw, f.value); err != nil {
+	raw, ok := l.given[f.key]
+	if !ok {
+		raw = l.merged.Get(f.key)
+	}
+	fresh := reflect.New(f.value.Type()).Elem() // what cannot be read leaves the default
+	if err := decode(raw, fresh); err != nil {
 		shown := strconv.Quote(fmt.Sprint(raw))
 		if f.secret() {
 			shown = mask
 		}
 		l.problem(f.key, l.origins[f.key], fmt.Sprintf("= %s %s", shown, err), "")
+		return
 	}
+	f.value.Set(fresh)
 }
 
 // validated adds what Validate has found, one problem an error.

@@ -14,26 +14,14 @@ import (
 const mask = "***"
 
 // Secret is a text that is shown as *** by fmt, JSON, YAML and slog. Reveal gives it.
-type Secret struct{ text string }
-
-// NewSecret makes a Secret.
-func NewSecret(text string) Secret { return Secret{text: text} }
+type Secret string
 
 // Reveal gives the text, for the one place that needs it.
-func (s Secret) Reveal() string { return s.text }
-
-// IsZero tells whether there is no secret.
-func (s Secret) IsZero() bool { return s.text == "" }
-
-// UnmarshalText reads a setting.
-func (s *Secret) UnmarshalText(text []byte) error {
-	s.text = string(text)
-	return nil
-}
+func (s Secret) Reveal() string { return string(s) }
 
 // String gives ***, or nothing for no secret.
 func (s Secret) String() string {
-	if s.text == "" {
+	if s == "" {
 		return ""
 	}
 	return mask
@@ -82,8 +70,11 @@ func ParseSize(text string) (Size, error) {
 // UnmarshalText reads a setting.
 func (s *Size) UnmarshalText(text []byte) error {
 	n, err := ParseSize(string(text))
+	if err != nil {
+		return err
+	}
 	*s = n
-	return err
+	return nil
 }
 
 // MarshalText writes it as String does.
