@@ -40,9 +40,10 @@ type Problem struct {
 	Line    string // the text of the line
 }
 
-// Workflow gives the workflow with the id, or nil. An empty id gives the only workflow, where there is one only.
+// Workflow gives the workflow with the id, or nil. An empty id, and the default one, give the only workflow where
+// there is one only, so that who asks for a run need not know its name.
 func (d *Document) Workflow(id string) *Workflow {
-	if id == "" && len(d.Workflows) == 1 {
+	if (id == "" || id == DefaultID("workflow")) && len(d.Workflows) == 1 {
 		return d.Workflows[0]
 	}
 	for _, w := range d.Workflows {
