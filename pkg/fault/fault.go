@@ -96,7 +96,10 @@ func HTTPStatus(err error) int {
 	if err == nil {
 		return http.StatusOK
 	}
-	return statuses[CodeOf(err)]
+	if status, ok := statuses[CodeOf(err)]; ok {
+		return status
+	}
+	return http.StatusInternalServerError
 }
 
 // ExitCode gives the exit code of a command that ends with err: 0 for nil, 2 for Usage, else 1.

@@ -119,6 +119,9 @@ func ParseDuration(text string) (time.Duration, error) {
 		}
 		return 0, errDuration
 	}
+	if d > math.MaxInt64-days {
+		return 0, errors.New("is too long")
+	}
 	return days + d, nil
 }
 

@@ -79,7 +79,7 @@ func TestParseDuration(t *testing.T) {
 	for text, want := range map[string]time.Duration{
 		"0": 0, "250ms": 250 * time.Millisecond, "30s": 30 * time.Second, "1h30m": 90 * time.Minute, " 2h ": 2 * time.Hour,
 		"7d": 168 * time.Hour, "1d12h": 36 * time.Hour, "0d": 0,
-		"": -1, "d": -1, "5": -1, "5000": -1, "1.5": -1, "-1d": -1, "1d-2h": -1, "1d2": -1, "1d1d": -1, "soon": -1, "99999d": -1, "1.5d": -1,
+		"": -1, "d": -1, "5": -1, "5000": -1, "1.5": -1, "-1d": -1, "1d-2h": -1, "1d2": -1, "1d1d": -1, "soon": -1, "99999d": -1, "65535d2562047h": -1, "1.5d": -1,
 	} {
 		got, err := settings.ParseDuration(text)
 		if want < 0 {

@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"net/http"
 	"slices"
 	"sync"
@@ -36,7 +37,7 @@ func (a *Admin) readiness(ctx context.Context) readiness {
 	reasons := make([]error, len(checks))
 	var asked sync.WaitGroup
 	for i, c := range checks {
-		asked.Go(func() { reasons[i] = c.f(ctx) })
+		asked.Go(func() { reasons[i] = c.ask(ctx) })
 	}
 	asked.Wait()
 
@@ -54,6 +55,16 @@ func (a *Admin) readiness(ctx context.Context) readiness {
 		answer.Status = "not_ready"
 	}
 	return answer
+}
+
+// ask asks c. A panic is a reason too: it must not end the process because somebody asked how it is.
+func (c check) ask(ctx context.Context) (err error) {
+	defer func() {
+		if v := recover(); v != nil {
+			err = fmt.Errorf("the check panicked: %v", v)
+		}
+	}()
+	return c.f(ctx)
 }
 
 func writeJSON(w http.ResponseWriter, status int, v any) {

@@ -1,0 +1,6 @@
+package telemetry
+
+import "net/http"
+
+// Handler lets tests ask without a network.
+func (a *Admin) Handler() http.Handler { return a.handler() }
