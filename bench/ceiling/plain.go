@@ -1,0 +1,62 @@
+// Package ceiling is what Switchback is measured against: the same outside view of each job with nothing durable in it,
+// or the durable store alone with nothing before it.
+package ceiling
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"sync"
+	"time"
+
+	"github.com/valyala/fasthttp"
+)
+
+// answer is what a listener answers to one callback.
+const answer = `{"items":[{"id":"task-000000000000","outcome":"succeeded","duplicate":false}]}`
+
+// Plain answers each request as a listener does and does nothing else: no parsing, no NATS.
+type Plain struct {
+	server *fasthttp.Server
+	owned  sync.WaitGroup
+}
+
+// NewPlain makes one that Start starts.
+func NewPlain(context.Context) *Plain { return &Plain{} }
+
+// Address says where a server listens.
+type Address struct{ HostPort string }
+
+// Start listens on a free port of the loopback interface.
+func (p *Plain) Start(_ struct{}, address *Address) error {
+	listener, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		return fmt.Errorf("listen: %w", err)
+	}
+	p.server = &fasthttp.Server{
+		NoDefaultServerHeader: true,
+		Handler: func(rc *fasthttp.RequestCtx) {
+			rc.SetContentType("application/json")
+			rc.SetBodyString(answer)
+		},
+	}
+	p.owned.Go(func() { _ = p.server.Serve(listener) })
+	address.HostPort = listener.Addr().String()
+	return nil
+}
+
+// Close ends it.
+func (p *Plain) Close() error {
+	if p.server == nil {
+		return nil
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), time.Second)
+	defer cancel()
+	err := p.server.ShutdownWithContext(ctx)
+	p.owned.Wait()
+	if errors.Is(err, context.DeadlineExceeded) { // a client keeps its connections open: theirs to close
+		return nil
+	}
+	return err
+}
