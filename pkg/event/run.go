@@ -48,6 +48,8 @@ type Run struct {
 	Request uint64 `json:"request,omitempty"`
 	ReplyTo string `json:"reply_to,omitempty"`
 	Trace   string `json:"trace,omitempty"`
+	// EndedBy names the message on whose delivery the run ended.
+	EndedBy string `json:"ended_by,omitempty"`
 	// Version of this document's form.
 	Version int `json:"version"`
 }
@@ -97,6 +99,11 @@ type WaitState struct {
 	Since     time.Time  `json:"since"`
 	Deadline  time.Time  `json:"deadline"`
 	ResumedBy *ResumedBy `json:"resumed_by,omitempty"`
+
+	// Used is the sequence of the last callback that the wait has taken, progress included.
+	Used        uint64 `json:"used,omitempty"`
+	Shared      bool   `json:"shared,omitempty"` // the id is not the attempt's own
+	AcceptEarly string `json:"accept_early,omitempty"`
 }
 
 // ResumedBy is what ended a wait.

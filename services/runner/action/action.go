@@ -1,0 +1,250 @@
+// Package action performs a job's invocation of its component: it evaluates the input, calls the outside service, and says what came of it.
+package action
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net/http"
+	"time"
+
+	"github.com/switchbackhq/switchback/pkg/compose"
+	"github.com/switchbackhq/switchback/pkg/event"
+	"github.com/switchbackhq/switchback/pkg/expr"
+	"github.com/switchbackhq/switchback/pkg/value"
+	"github.com/switchbackhq/switchback/services/runner/engine"
+)
+
+// Codes of an invocation's error, beside those of the engine.
+const (
+	CodeExpression = "expression" // a template could not be evaluated
+	CodeRequest    = "request"    // the outside service could not be reached
+	CodeResponse   = "response"   // its answer could not be read
+	CodeTooLarge   = "too_large"  // its answer is larger than allowed
+	CodeTimeout    = engine.CodeTimeout
+)
+
+// Resolver gives what does not belong to the run: ${env…}, ${gateway…}, ${listener…}. It may wait, bounded by ctx.
+type Resolver interface {
+	Resolve(ctx context.Context, ref *expr.Reference) (any, error)
+}
+
+// Options say how outside services are called.
+type Options struct {
+	Logger      *slog.Logger
+	Transport   http.RoundTripper // nil: NewTransport()
+	MaxResponse int64             // bytes of a response's body; default 4 MiB
+	Now         func() time.Time  // nil: time.Now
+	UserAgent   string
+}
+
+// Performer performs invocations. It is safe for concurrent use.
+type Performer struct {
+	o    Options
+	http *http.Client
+}
+
+// New gives a performer.
+func New(o Options) *Performer {
+	if o.Logger == nil {
+		o.Logger = slog.New(slog.DiscardHandler)
+	}
+	if o.Transport == nil {
+		o.Transport = NewTransport()
+	}
+	if o.MaxResponse == 0 {
+		o.MaxResponse = 4 << 20
+	}
+	if o.Now == nil {
+		o.Now = time.Now
+	}
+	if o.UserAgent == "" {
+		o.UserAgent = "switchback"
+	}
+	return &Performer{o: o, http: &http.Client{Transport: o.Transport, CheckRedirect: checkRedirect}}
+}
+
+// Perform performs one invocation and reports its end. Only the end of ctx other than by the invocation's deadline is
+// an error: then nothing is known of the invocation, and it is to be performed again.
+func (p *Performer) Perform(ctx context.Context, act engine.Act, static Resolver) (engine.Acted, error) {
+	acted := engine.Acted{Job: act.Job.ID, Attempt: act.Attempt}
+	inner, cancel := context.WithDeadlineCause(ctx, act.Deadline, errDeadline)
+	defer cancel()
+	inv := &invocation{act: act, at: p.o.Now(), secrets: &secrets{}}
+	inv.static = bound{ctx: inner, resolver: static, secrets: inv.secrets}
+	err := p.perform(inner, inv, &acted)
+	if err != nil && ctx.Err() != nil {
+		return acted, context.Cause(ctx)
+	}
+	if err != nil {
+		acted.Err = inv.failure(inner, err)
+	}
+	acted.Requests = inv.requests
+	acted.At = p.o.Now()
+	return acted, nil
+}
+
+var errDeadline = errors.New("the time that the file allows is over")
+
+// invocation is one call of Perform.
+type invocation struct {
+	act      engine.Act
+	at       time.Time
+	static   expr.Scope
+	secrets  *secrets
+	requests []event.Request
+}
+
+func (p *Performer) perform(ctx context.Context, inv *invocation, acted *engine.Acted) error {
+	input, err := inv.input()
+	if err != nil {
+		return &engine.Error{Code: CodeExpression, Message: "the job's input: " + err.Error(), Permanent: true}
+	}
+	if acted.Input, err = raw(input); err != nil {
+		return err
+	}
+	scope := engine.ActionScope{
+		Invocation: inv.act.ID, Run: inv.act.Scope.Run.ID, Workflow: inv.act.Scope.Run.Workflow,
+		Job: inv.act.Job.ID, Attempt: inv.act.Attempt, Input: input, At: inv.at, Static: inv.static,
+	}
+	if inv.act.Action == nil {
+		return &engine.Error{Code: CodeExpression, Message: "the definition has no component " + inv.act.Job.Component, Permanent: true}
+	}
+	var response any
+	switch inv.act.Action.Type {
+	case compose.Logger:
+		response, err = p.log(ctx, inv, scope)
+	case compose.HTTPClient:
+		response, err = p.request(ctx, inv, scope)
+	default:
+		err = &engine.Error{Code: CodeExpression, Message: "components of type " + inv.act.Action.Type + " cannot be run", Permanent: true}
+	}
+	if err != nil {
+		return err
+	}
+	scope.Response, scope.At = response, p.o.Now()
+	return finish(inv, scope, acted)
+}
+
+// input evaluates the job's input: without a template, the workflow's.
+func (inv *invocation) input() (any, error) {
+	scope := inv.act.Scope
+	scope.Static = inv.static
+	if inv.act.Job.Input == nil {
+		return scope.Resolve(&expr.Reference{Source: "input"})
+	}
+	return inv.act.Job.Input.Eval(scope)
+}
+
+// finish turns a response into the component's output and the wait that follows.
+func finish(inv *invocation, scope engine.ActionScope, acted *engine.Acted) error {
+	action := inv.act.Action
+	waits := action.Completion.Kind == compose.CompleteCallback
+	output, err := scope.Response, error(nil)
+	switch {
+	case action.Output == nil:
+	case waits && action.OutputNeedsResult:
+		if acted.Response, err = raw(scope.Response); err != nil {
+			return err
+		}
+		output = nil
+	default:
+		if output, err = action.Output.Eval(scope); err != nil {
+			return &engine.Error{Code: engine.CodeOutput, Message: "the component's output: " + err.Error(), Permanent: true}
+		}
+	}
+	if acted.Output, err = raw(output); err != nil {
+		return err
+	}
+	if waits {
+		acted.Wait, err = waitFor(inv, scope)
+	}
+	return err
+}
+
+// waitFor says which callback ends the invocation.
+func waitFor(inv *invocation, scope engine.ActionScope) (*engine.Wait, error) {
+	c := inv.act.Action.Completion
+	w := &engine.Wait{ID: inv.act.ID, Timeout: c.Timeout, AcceptEarly: c.AcceptEarly}
+	var id any
+	var err error
+	switch {
+	case c.OwnID:
+		return w, nil
+	case c.WaitFor != nil:
+		id, err = c.WaitFor.Eval(scope)
+	case c.IdentifyBy != nil:
+		id, err = c.IdentifyBy.Eval(asCallback{scope})
+	default:
+		id = compose.DefaultCallbackID
+	}
+	if err != nil {
+		return nil, &engine.Error{Code: CodeExpression, Message: "the id to wait for: " + err.Error(), Permanent: true}
+	}
+	if w.ID = value.Text(id); w.ID == "" {
+		return nil, &engine.Error{
+			Code: CodeResponse, Permanent: true,
+			Message: "the id to wait for is empty: the response has no value where wait_for, or the endpoint's identify_by, looks for it",
+		}
+	}
+	w.Shared = w.ID != inv.act.ID
+	return w, nil
+}
+
+// asCallback reads a response as if it were the callback's body: both name the task in the same way.
+type asCallback struct{ engine.ActionScope }
+
+func (s asCallback) Resolve(ref *expr.Reference) (any, error) {
+	if ref.Source == "body" || ref.Source == "item" {
+		return expr.Walk(s.Response, ref.Path), nil
+	}
+	return s.ActionScope.Resolve(ref)
+}
+
+// bound makes a resolver a scope for the length of one invocation, and remembers what must not be shown.
+type bound struct {
+	ctx      context.Context //nolint:containedctx // a template's scope has no context of its own
+	resolver Resolver
+	secrets  *secrets
+}
+
+func (b bound) Resolve(ref *expr.Reference) (any, error) {
+	v, err := b.resolver.Resolve(b.ctx, ref)
+	if ref.Source == "env" && err == nil {
+		b.secrets.add(value.Text(v))
+	}
+	return v, err
+}
+
+// failure tells an error to the run.
+func (inv *invocation) failure(ctx context.Context, err error) *engine.Error {
+	if context.Cause(ctx) == errDeadline { //nolint:errorlint // identity: a nested cause is another deadline
+		return &engine.Error{
+			Code:    CodeTimeout,
+			Message: fmt.Sprintf("job %s was not done by %s", inv.act.Job.ID, inv.act.Deadline.UTC().Format(time.RFC3339)),
+		}
+	}
+	f, ok := errors.AsType[*engine.Error](err)
+	if !ok {
+		f = &engine.Error{Code: CodeRequest, Message: err.Error()}
+	}
+	masked := *f
+	masked.Message = inv.secrets.mask(f.Message)
+	if len(f.Data) > 0 {
+		masked.Data = json.RawMessage(inv.secrets.mask(string(f.Data)))
+	}
+	return &masked
+}
+
+func raw(v any) (json.RawMessage, error) {
+	if v == nil {
+		return nil, nil
+	}
+	data, err := value.Encode(v)
+	if err != nil {
+		return nil, &engine.Error{Code: CodeExpression, Message: "a value has no form in JSON: " + err.Error(), Permanent: true}
+	}
+	return data, nil
+}

@@ -1,0 +1,51 @@
+package engine
+
+import (
+	"time"
+
+	"github.com/switchbackhq/switchback/pkg/compose"
+	"github.com/switchbackhq/switchback/pkg/event"
+)
+
+// Command is something that is to be done for a run.
+type Command interface{ command() }
+
+// Act performs an invocation; its end is Acted.
+type Act struct {
+	Job      *compose.Job
+	Action   *compose.Action
+	Attempt  int
+	ID       string    // the invocation's id: the same whenever it is repeated
+	Deadline time.Time // of the invocation
+	Scope    Scope     // what the job's input may refer to
+}
+
+// Park makes a wait; callbacks that are there already come back as CalledBack.
+type Park struct {
+	Wait        event.Wait
+	Shared      bool
+	NotBefore   time.Time // a callback that the server took earlier does not count
+	AcceptEarly string
+}
+
+// Sleep makes a timer; its end is Expired.
+type Sleep struct{ Wait event.Wait }
+
+// End ends a wait or a timer.
+type End struct {
+	Wait event.Wait
+	Used uint64 // the last callback that the wait has used; 0: none
+}
+
+// Notify tells those who watch.
+type Notify struct{ Notice event.Notice }
+
+// Finish tells the one who asked for the run that it has ended.
+type Finish struct{}
+
+func (Act) command()    {}
+func (Park) command()   {}
+func (Sleep) command()  {}
+func (End) command()    {}
+func (Notify) command() {}
+func (Finish) command() {}

@@ -1,0 +1,346 @@
+// Package engine decides what a run does next: a pure function from its state and an event to its state and commands.
+//
+// It does nothing itself and knows no clock: every event brings its time. The same events in the same order
+// give the same run, so a history can be replayed, and a crash is only the same event coming again.
+package engine
+
+import (
+	"encoding/json"
+	"fmt"
+	"maps"
+	"time"
+
+	"github.com/switchbackhq/switchback/pkg/compose"
+	"github.com/switchbackhq/switchback/pkg/event"
+	"github.com/switchbackhq/switchback/pkg/expr"
+)
+
+// Version is the form of run document that this engine writes.
+const Version = 1
+
+// Limits of an invocation that names none: a wait is never unbounded.
+const (
+	DefaultTimeout     = 5 * time.Minute
+	DefaultWaitTimeout = 24 * time.Hour
+)
+
+// World is what a run's decisions depend on and that does not change with it.
+type World struct {
+	Document *compose.Document
+	Static   expr.Scope // env, gateway, listener
+}
+
+// Advance gives the run after the event, and what is to be done then. The run given is not changed; it is nil before
+// Requested. An event that changes nothing gives the same run and no commands. An error means that the run
+// and the event do not belong together; what goes wrong in a run is part of the run.
+func Advance(w World, run *event.Run, ev Event) (*event.Run, []Command, error) {
+	if req, ok := ev.(Requested); ok {
+		if run != nil {
+			return nil, nil, fmt.Errorf("run %s has begun already", run.ID)
+		}
+		return begin(w, req)
+	}
+	if run == nil {
+		return nil, nil, fmt.Errorf("%T without a run", ev)
+	}
+	workflow := w.Document.Workflow(run.Workflow)
+	if workflow == nil {
+		return nil, nil, fmt.Errorf("run %s: its definition has no workflow %q", run.ID, run.Workflow)
+	}
+	s := newStep(w, workflow, run, ev.at())
+	switch ev := ev.(type) {
+	case Redelivered:
+		s.trigger = ev.Trigger
+		s.repeat()
+		return s.run, s.commands, nil
+	case Acted:
+		s.trigger = ev.Trigger
+		s.acted(ev)
+	case CalledBack:
+		s.trigger = ev.Trigger
+		s.calledBack(ev)
+	case Expired:
+		s.trigger = ev.Trigger
+		s.expired(ev)
+	case Refused:
+		s.trigger = ev.Trigger
+		s.refused(ev)
+	case Cancelled:
+		s.trigger = "cancel"
+		s.cancel(ev)
+	default:
+		return nil, nil, fmt.Errorf("unknown event %T", ev)
+	}
+	if !s.changed {
+		return run, s.commands, nil
+	}
+	s.proceed()
+	return s.run, s.commands, nil
+}
+
+func begin(w World, req Requested) (*event.Run, []Command, error) {
+	workflow := w.Document.Workflow(req.Request.Workflow)
+	if workflow == nil {
+		return nil, nil, fmt.Errorf("no workflow %q", req.Request.Workflow)
+	}
+	s := newStep(w, workflow, &event.Run{
+		ID:         req.Request.RunID,
+		Workflow:   workflow.ID,
+		Definition: req.Definition,
+		Status:     event.StatusRunning,
+		Input:      req.Request.Input,
+		CreatedAt:  req.Request.RequestedAt,
+		StartedAt:  req.At,
+		Request:    req.Request.Seq,
+		ReplyTo:    req.Request.ReplyTo,
+		Trace:      req.Request.Trace,
+		Version:    Version,
+	}, req.At)
+	s.trigger = req.Trigger
+	s.notify(event.Notice{Event: event.RunStarted})
+	s.proceed()
+	return s.run, s.commands, nil
+}
+
+// step is one call of Advance.
+type step struct {
+	world    World
+	workflow *compose.Workflow
+	run      *event.Run
+	now      time.Time
+	trigger  string
+	changed  bool
+	commands []Command
+	owned    map[*event.Job]bool // jobs that this step has copied and may change
+}
+
+func newStep(w World, workflow *compose.Workflow, run *event.Run, now time.Time) *step {
+	next := *run
+	next.Jobs = make(map[string]*event.Job, len(workflow.Jobs))
+	maps.Copy(next.Jobs, run.Jobs)
+	return &step{world: w, workflow: workflow, run: &next, now: now, owned: map[*event.Job]bool{}}
+}
+
+// job gives the job for changing, and notes that the run changes.
+func (s *step) job(id string) *event.Job {
+	s.changed = true
+	old := s.run.Jobs[id]
+	if old != nil && s.owned[old] {
+		return old
+	}
+	job := &event.Job{Status: event.StatusPending}
+	if old != nil {
+		*job = *old
+		job.Attempts = make([]*event.Attempt, len(old.Attempts))
+		for i, a := range old.Attempts {
+			c := *a
+			if a.Wait != nil {
+				w := *a.Wait
+				c.Wait = &w
+			}
+			job.Attempts[i] = &c
+		}
+	}
+	s.owned[job] = true
+	s.run.Jobs[id] = job
+	return job
+}
+
+func (s *step) do(c Command) { s.commands = append(s.commands, c) }
+
+func (s *step) notify(n event.Notice) {
+	n.Run, n.Workflow, n.At = s.run.ID, s.run.Workflow, s.now
+	s.do(Notify{Notice: n})
+}
+
+// scope is what templates may refer to now. The jobs seen in it do not change any more: a later step copies them.
+func (s *step) scope() Scope {
+	frozen := *s.run
+	frozen.Jobs = maps.Clone(s.run.Jobs)
+	clear(s.owned)
+	return Scope{Run: &frozen, At: s.now, Static: s.world.Static}
+}
+
+// proceed starts what can start, and ends the run when nothing is left.
+func (s *step) proceed() {
+	if s.run.Status.Ended() {
+		return
+	}
+	if failed := s.failure(); failed != nil {
+		s.end(event.StatusFailed, failed)
+		return
+	}
+	for progress := true; progress; {
+		progress = false
+		for i, job := range s.workflow.Jobs {
+			if s.run.Jobs[job.ID] == nil && !job.RoutedOnly && s.ready(job) {
+				s.start(i)
+				progress = true
+			}
+		}
+	}
+	waiting, active := false, false
+	for _, job := range s.run.Jobs {
+		waiting = waiting || job.Status == event.StatusWaiting
+		active = active || !job.Status.Ended()
+	}
+	switch {
+	case !active:
+		s.complete()
+	case waiting && !s.anyRunning():
+		s.run.Status = event.StatusWaiting
+	default:
+		s.run.Status = event.StatusRunning
+	}
+}
+
+func (s *step) anyRunning() bool {
+	for _, job := range s.run.Jobs {
+		if job.Status == event.StatusRunning {
+			return true
+		}
+	}
+	return false
+}
+
+// ready tells whether all that the job needs is done.
+func (s *step) ready(job *compose.Job) bool {
+	for _, group := range job.Needs {
+		if !s.anyDone(group) {
+			return false
+		}
+	}
+	return true
+}
+
+func (s *step) anyDone(ids []string) bool {
+	for _, id := range ids {
+		if job := s.run.Jobs[id]; job != nil && job.Status == event.StatusCompleted {
+			return true
+		}
+	}
+	return false
+}
+
+// failure gives the error of a job that has failed with nobody to handle it.
+func (s *step) failure() *event.RunError {
+	for _, def := range s.workflow.Jobs {
+		if job := s.run.Jobs[def.ID]; job != nil && job.Status == event.StatusFailed && !s.handled(def) {
+			return job.Error
+		}
+	}
+	return nil
+}
+
+// complete ends a run that has nothing left to do.
+func (s *step) complete() {
+	output, err := s.output()
+	if err != nil {
+		s.end(event.StatusFailed, &event.RunError{Code: CodeOutput, Message: err.Error()})
+		return
+	}
+	s.run.Output = output
+	s.end(event.StatusCompleted, nil)
+}
+
+// output is the workflow's output, or its terminal jobs': of several the objects overlaid in list order, by id
+// when one is no object.
+func (s *step) output() (json.RawMessage, error) {
+	if s.workflow.Output != nil {
+		v, err := s.workflow.Output.Eval(s.scope())
+		if err != nil {
+			return nil, fmt.Errorf("the workflow's output: %w", err)
+		}
+		return encoded(v)
+	}
+	needed := map[string]bool{}
+	for _, def := range s.workflow.Jobs {
+		for _, group := range def.Needs {
+			for _, id := range group {
+				needed[id] = true
+			}
+		}
+	}
+	for _, def := range s.workflow.Jobs {
+		for _, id := range def.OnError.Jobs {
+			needed[id] = true // its output stands for the failed job's
+		}
+	}
+	var ids []string
+	for _, def := range s.workflow.Jobs {
+		if job := s.run.Jobs[def.ID]; job != nil && job.Status == event.StatusCompleted && !needed[def.ID] {
+			ids = append(ids, def.ID)
+		}
+	}
+	if len(ids) == 1 {
+		return s.run.Jobs[ids[0]].Output, nil
+	}
+	merged, byID, objects := map[string]any{}, map[string]any{}, true
+	for _, id := range ids {
+		v, err := decoded(s.run.Jobs[id].Output, nil)
+		if err != nil {
+			return nil, fmt.Errorf("the output of job %s: %w", id, err)
+		}
+		byID[id] = v
+		if m, ok := v.(map[string]any); ok {
+			maps.Copy(merged, m)
+		} else {
+			objects = false
+		}
+	}
+	switch {
+	case len(ids) == 0:
+		return nil, nil
+	case objects:
+		return encoded(merged)
+	default:
+		return encoded(byID)
+	}
+}
+
+// end ends the run and all that is under way in it.
+func (s *step) end(status event.Status, err *event.RunError) {
+	s.changed = true
+	for _, def := range s.workflow.Jobs {
+		switch job := s.run.Jobs[def.ID]; {
+		case job == nil:
+			if status == event.StatusCompleted && !def.RoutedOnly {
+				s.job(def.ID).Status = event.StatusSkipped
+			}
+		case !job.Status.Ended():
+			job = s.job(def.ID)
+			job.Status = event.StatusCancelled
+			if a := last(job); a != nil {
+				a.Trigger = s.trigger
+				if a.EndedAt.IsZero() {
+					a.EndedAt = s.now
+				}
+			}
+			s.endWaits(def.ID, job)
+		}
+	}
+	s.run.Status, s.run.Error, s.run.EndedAt, s.run.EndedBy = status, err, s.now, s.trigger
+	n := event.Notice{Error: err}
+	switch status {
+	case event.StatusCompleted:
+		n.Event, n.Output = event.RunCompleted, s.run.Output
+	case event.StatusCancelled:
+		n.Event = event.RunCancelled
+	default:
+		n.Event = event.RunFailed
+	}
+	s.notify(n)
+	s.do(Finish{})
+}
+
+func (s *step) cancel(ev Cancelled) {
+	if s.run.Status.Ended() {
+		s.repeat()
+		return
+	}
+	message := ev.Reason
+	if message == "" {
+		message = "cancelled on request"
+	}
+	s.end(event.StatusCancelled, &event.RunError{Code: CodeCancelled, Message: message})
+}

@@ -1,0 +1,100 @@
+package engine
+
+import (
+	"encoding/json"
+	"time"
+
+	"github.com/switchbackhq/switchback/pkg/event"
+)
+
+// Event is something that has happened to a run.
+type Event interface{ at() time.Time }
+
+// Requested begins a run.
+type Requested struct {
+	Request    event.RunRequest
+	Definition string // key of the definition that the run keeps to its end
+	Trigger    string
+	At         time.Time
+}
+
+// Redelivered says that the message Trigger has come again: what it set off and has no result is done again.
+type Redelivered struct {
+	Trigger string
+	At      time.Time
+}
+
+// Acted is the end of an invocation's request.
+type Acted struct {
+	Job     string
+	Attempt int
+	Trigger string
+	At      time.Time
+
+	Input    json.RawMessage // as evaluated
+	Requests []event.Request
+	// Output is the component's output as far as it is known: for an invocation that waits it is overlaid with
+	// the callback's result. Response is given instead where the output needs the result.
+	Output   json.RawMessage
+	Response json.RawMessage
+	Wait     *Wait  // the invocation is done when this has ended; nil: done
+	Err      *Error // it has failed
+}
+
+// Wait is an invocation's wish to wait for a callback.
+type Wait struct {
+	ID      string
+	Timeout time.Duration // from now; 0: the invocation's own limit
+	// Shared: the id is not this invocation's own, so another run may use it as well.
+	Shared      bool
+	AcceptEarly string
+}
+
+// Error is a failure of an attempt.
+type Error struct {
+	Code      string
+	Message   string
+	Data      json.RawMessage
+	Permanent bool          // trying again cannot help
+	After     time.Duration // not to be tried again sooner
+}
+
+// CalledBack is a callback for one of the run's waits.
+type CalledBack struct {
+	Callback event.Callback
+	Trigger  string
+	At       time.Time
+}
+
+// Expired is the end of a wait's or a timer's time. Seq is the place of the message that says so.
+type Expired struct {
+	ID      string
+	Seq     uint64
+	Trigger string
+	At      time.Time
+}
+
+// Refused says that a wait could not be made, for good.
+type Refused struct {
+	ID      string
+	Err     Error
+	Trigger string
+	At      time.Time
+}
+
+// Cancelled asks for the run's end.
+type Cancelled struct {
+	Reason string
+	At     time.Time
+}
+
+func (e Requested) at() time.Time   { return e.At }
+func (e Redelivered) at() time.Time { return e.At }
+func (e Acted) at() time.Time       { return e.At }
+func (e CalledBack) at() time.Time  { return e.At }
+func (e Expired) at() time.Time     { return e.At }
+func (e Refused) at() time.Time     { return e.At }
+func (e Cancelled) at() time.Time   { return e.At }
+
+// Error gives the message: an Error travels as an error through what performs invocations.
+func (e *Error) Error() string { return e.Message }
