@@ -49,3 +49,21 @@ func (Sleep) command()  {}
 func (End) command()    {}
 func (Notify) command() {}
 func (Finish) command() {}
+
+// Wanted tells whether a command is still to be done by the run as it is now: what was commanded after it may have
+// ended its job.
+func Wanted(run *event.Run, c Command) bool {
+	switch c := c.(type) {
+	case Act:
+		job := run.Jobs[c.Job.ID]
+		return job != nil && job.Status == event.StatusRunning && len(job.Attempts) == c.Attempt
+	case Park:
+		job := run.Jobs[c.Wait.Job]
+		return job != nil && !job.Status.Ended() && len(job.Attempts) > 0 && last(job).Wait != nil
+	case Sleep:
+		job := run.Jobs[c.Wait.Job]
+		return job != nil && !job.Status.Ended() && !job.RetryAt.IsZero()
+	default:
+		return true
+	}
+}

@@ -52,7 +52,6 @@ func Advance(w World, run *event.Run, ev Event) (*event.Run, []Command, error) {
 	case Redelivered:
 		s.trigger = ev.Trigger
 		s.repeat()
-		return s.run, s.commands, nil
 	case Acted:
 		s.trigger = ev.Trigger
 		s.acted(ev)

@@ -137,11 +137,9 @@ func (s *step) expired(ev Expired) {
 	old := s.run.Jobs[id]
 	a := last(old)
 	switch {
-	case old.Status.Ended() || a.Wait == nil || !a.EndedAt.IsZero():
-		s.repeat()
+	case old.Status.Ended() || a.Wait == nil || !a.EndedAt.IsZero() || n != len(old.Attempts)-1:
+		s.repeat() // it has been dealt with; of several attempts' waits the last one's decides
 		return
-	case n != len(old.Attempts)-1:
-		return // an earlier attempt's wait: the last one's decides
 	case s.now.Before(a.Wait.Deadline):
 		s.changed = true
 		s.park(id, old) // a timer of an earlier deadline: it has taken the wait's key with it
