@@ -1,0 +1,73 @@
+package ingress
+
+import (
+	"github.com/switchbackhq/switchback/pkg/event"
+	"github.com/switchbackhq/switchback/pkg/fault"
+	"github.com/switchbackhq/switchback/pkg/subject"
+	"github.com/switchbackhq/switchback/services/listener/ingress/rawjson"
+)
+
+// RunItem is one run that a request asks for, or why there is none. Its Input may refer to the request's body.
+type RunItem struct {
+	Request event.RunRequest // without an id
+	Err     error            // a fault.Unusable
+}
+
+// Runs maps a request to run requests. The error is the whole request's, as in Callbacks.
+func (e *Endpoint) Runs(r *Request) ([]RunItem, error) {
+	var items []RunItem
+	budget := maxMapped * r.MaxBody
+	err := e.items(r, func(int) {
+		it := e.run(r)
+		if budget -= int64(len(it.Request.Input)); budget < 0 && it.Err == nil {
+			it.Err = fault.New(fault.TooLarge, "the inputs of this request are too large together", "send fewer items at once")
+		}
+		items = append(items, it)
+	})
+	if err != nil {
+		return nil, err
+	}
+	return items, nil
+}
+
+func (e *Endpoint) run(r *Request) RunItem {
+	it := RunItem{Request: event.RunRequest{Trace: r.Trace}}
+	if e.workflow == nil {
+		it.Err = fault.New(fault.Unusable, "the trigger names no workflow", "")
+		return it
+	}
+	name, err := e.workflow.scalar(r)
+	switch {
+	case err != nil:
+		it.Err = unusable("workflow", err)
+		return it
+	case name.text == "" || name.composite || len(subject.Escape(name.text)) > maxSubject:
+		it.Err = fault.New(fault.Unusable, "no workflow: "+written(e.workflow.template)+" names none", "")
+		return it
+	}
+	it.Request.Workflow = name.text
+	if it.Request.Input, err = e.runInput(r); err != nil {
+		it.Err = err
+	}
+	return it
+}
+
+func (e *Endpoint) runInput(r *Request) ([]byte, error) {
+	var text []byte
+	var err error
+	if e.input != nil {
+		text, err = e.input.toJSON(r)
+	} else {
+		text, err = r.whole()
+	}
+	switch {
+	case err != nil:
+		return nil, unusable("input", err)
+	case len(text) == 0 || string(text) == "null":
+		return nil, nil
+	case rawjson.Value(text).Kind() != rawjson.Object:
+		return nil, fault.New(fault.Unusable, "the input of a run is an object, and this is none", r.jsonHint())
+	default:
+		return text, nil
+	}
+}
