@@ -39,6 +39,7 @@ func (l *loader) file(path string) {
 
 type settingsFile struct {
 	*loader
+
 	path    string
 	values  map[string]any
 	origins map[string]string

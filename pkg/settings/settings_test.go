@@ -218,6 +218,7 @@ func TestLoadFileProblems(t *testing.T) {
 		"no YAML":             {write(t, "a: [\n"), "yaml: line 1"},
 		"no mapping":          {write(t, "- a\n"), ":1: is not a mapping of settings"},
 		"a number for a text": {write(t, "nats: {password: 0123}\n"), ":1: nats.password = *** is no text: put it in quotes"},
+		"an alias":            {write(t, "log: &l {level: warn}\nnats: *l\n"), ":1: nats.level is not a setting"},
 		"no group":            {write(t, "nats: 4\n"), ":1: nats is not a mapping of settings"},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -280,6 +281,7 @@ type Base struct {
 func TestLoadEmbeddedStructs(t *testing.T) {
 	var c struct {
 		Base
+
 		Own string `koanf:"own"`
 	}
 	err := settings.Load(&c, settings.Sources{Environ: []string{}, Flags: map[string]any{"url": "u", "own": "o"}})

@@ -39,7 +39,7 @@ func TestSecretIsNeverShown(t *testing.T) {
 	for _, h := range []slog.Handler{slog.NewTextHandler(&log, nil), slog.NewJSONHandler(&log, nil)} {
 		slog.New(h).Info("x", slog.Any("token", s), slog.Any("holder", holder), slog.Any("ptr", &s))
 	}
-	shown = append(shown, string(asJSON), string(asYAML), log.String(), fmt.Sprint(s), s.String())
+	shown = append(shown, string(asJSON), string(asYAML), log.String(), fmt.Sprint(s), s.String(), fmt.Sprint(slog.AnyValue(s).Resolve()))
 	for _, out := range shown {
 		if strings.Contains(out, "sesame") || strings.Contains(strings.ToLower(out), fmt.Sprintf("%x", text)) {
 			t.Errorf("shown: %s", out)

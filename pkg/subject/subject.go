@@ -2,6 +2,7 @@
 package subject
 
 import (
+	"errors"
 	"fmt"
 	"strings"
 )
@@ -165,7 +166,7 @@ func escapeToken(b *strings.Builder, t string) {
 		b.WriteByte('=')
 		return
 	}
-	for i := 0; i < len(t); i++ {
+	for i := range len(t) {
 		if c := t[i]; safe(c) {
 			b.WriteByte(c)
 		} else {
@@ -193,11 +194,11 @@ func Unescape(escaped string) (string, error) {
 }
 
 func unescapeToken(t string) (string, error) {
-	switch {
-	case t == "=":
+	switch t {
+	case "=":
 		return "", nil
-	case t == "":
-		return "", fmt.Errorf("a token is empty")
+	case "":
+		return "", errors.New("a token is empty")
 	}
 	var b strings.Builder
 	b.Grow(len(t))
@@ -211,7 +212,7 @@ func unescapeToken(t string) (string, error) {
 			if hi < 0 || lo < 0 {
 				return "", fmt.Errorf("%q is not =HH", t[i:i+3])
 			}
-			if d := byte(hi<<4 | lo); !safe(d) {
+			if d := byte(hi)<<4 | byte(lo); !safe(d) { //nolint:gosec // both are below 16
 				b.WriteByte(d)
 			} else {
 				return "", fmt.Errorf("%q escapes a byte that needs none", t[i:i+3])
@@ -227,7 +228,7 @@ func unescapeToken(t string) (string, error) {
 // plain tells whether an id is written as it is: the common case, without allocation.
 func plain(id string) bool {
 	start := true
-	for i := 0; i < len(id); i++ {
+	for i := range len(id) {
 		switch c := id[i]; {
 		case safe(c):
 			start = false

@@ -39,7 +39,7 @@ func Signals(parent context.Context) (ctx context.Context, stop func()) {
 		}
 		select {
 		case s := <-signals:
-			os.Exit((&SignalError{Signal: s}).ExitCode())
+			os.Exit((&SignalError{Signal: s}).ExitCode()) //nolint:forbidigo // "at once" is what the second signal asks for
 		case <-quit:
 		}
 	})

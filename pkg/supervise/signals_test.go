@@ -14,6 +14,7 @@ import (
 )
 
 func TestSignalsInAProcessOfItsOwn(t *testing.T) {
+	t.Parallel()
 	for name, test := range map[string]struct {
 		mode    string
 		signals []os.Signal

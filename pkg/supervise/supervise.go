@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"slices"
 	"time"
 )
 
@@ -124,8 +125,7 @@ func (g *group) stop(ctx context.Context) error {
 	case g.first != nil:
 		g.log.Debug("service is done, stopping all", slog.String("service", g.first.name))
 	}
-	for i := len(g.started) - 1; i >= 0; i-- {
-		r := g.started[i]
+	for _, r := range slices.Backward(g.started) {
 		r.cancel(ErrStopping)
 		g.await(r)
 		if r == g.first || r.err == nil || onlyStopped(r.err) {

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"log/slog"
 	"runtime"
+	"strconv"
 	"strings"
 	"sync"
 	"testing"
@@ -67,7 +68,7 @@ func (s *service) Run(ctx context.Context) error {
 	}
 	err := run(ctx)
 	if s.stops > 0 {
-		time.Sleep(s.stops) // in a synctest bubble: work that is finished while stopping
+		<-time.After(s.stops) // in a synctest bubble: work that is finished while stopping
 	}
 	return err
 }
@@ -208,7 +209,7 @@ func TestRunEndsWhenARunningServiceEnds(t *testing.T) {
 		d := &diary{}
 		a, b := d.service("a"), d.service("b")
 		gone := errors.New("connection lost")
-		a.run = func(context.Context) error { time.Sleep(time.Hour); return gone }
+		a.run = func(context.Context) error { <-time.After(time.Hour); return gone }
 		if err := supervise.Run(t.Context(), nil, a, b); !errors.Is(err, gone) {
 			t.Errorf("Run = %v, want %v", err, gone)
 		}
@@ -265,7 +266,7 @@ func TestRunStress(t *testing.T) {
 			d := &diary{}
 			services := make([]supervise.Service, size)
 			for i := range services {
-				s := d.service(fmt.Sprint(i))
+				s := d.service(strconv.Itoa(i))
 				if i == round%(size+1) { // in some rounds none fails
 					s.run = func(context.Context) error {
 						if round%2 == 0 {

@@ -45,7 +45,7 @@ func NewLogger(w io.Writer, level slog.Leveler, format Format) *slog.Logger {
 	options := &slog.HandlerOptions{Level: level}
 	switch format {
 	case Pretty:
-		return slog.New(tint.NewHandler(w, &tint.Options{
+		return slog.New(tint.NewTextHandler(w, &tint.Options{
 			Level: level, TimeFormat: time.TimeOnly, NoColor: !isTerminal(w) || os.Getenv("NO_COLOR") != "",
 		}))
 	case Text:
