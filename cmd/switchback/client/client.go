@@ -1,0 +1,101 @@
+// Package client asks a running system over NATS, as any other NATS client could.
+package client
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/switchbackhq/switchback/pkg/bus"
+	"github.com/switchbackhq/switchback/pkg/event"
+	"github.com/switchbackhq/switchback/pkg/fault"
+	"github.com/switchbackhq/switchback/pkg/subject"
+)
+
+// connectTimeout bounds the first connect: a person waits.
+const connectTimeout = 5 * time.Second
+
+// Client talks to the system behind one NATS.
+type Client struct {
+	bus *bus.Bus
+	url string
+}
+
+// New makes a Client of a connection that the caller closes.
+func New(b *bus.Bus, url string) *Client { return &Client{bus: b, url: url} }
+
+// Connect connects to the NATS at url.
+func Connect(ctx context.Context, url string) (*Client, error) {
+	ctx, cancel := context.WithTimeout(ctx, connectTimeout)
+	defer cancel()
+	b, err := bus.Connect(ctx, bus.Options{URL: url, Name: "switchback command"})
+	if err != nil {
+		return nil, fault.Wrap(err, fault.Unavailable, "nothing to talk to",
+			"start the system with `switchback up`, or say where its NATS is with --nats URL")
+	}
+	return New(b, url), nil
+}
+
+// Close disconnects.
+func (c *Client) Close(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), connectTimeout)
+	defer cancel()
+	if err := c.bus.Close(ctx); err != nil {
+		return fmt.Errorf("disconnect from NATS: %w", err)
+	}
+	return nil
+}
+
+// Run gives one run document.
+func (c *Client) Run(ctx context.Context, id string) (*event.Run, error) {
+	e, err := c.bus.Bucket(subject.BucketRuns).Get(ctx, id)
+	if errors.Is(err, bus.ErrNotFound) {
+		return nil, fault.Wrap(err, fault.NotFound, "there is no run "+id, "list the runs with `switchback runs list`; an ended run is kept for seven days")
+	}
+	if err != nil {
+		return nil, fmt.Errorf("read run %s: %w", id, err)
+	}
+	return decodeRun(e)
+}
+
+func decodeRun(e *bus.Entry) (*event.Run, error) {
+	run := &event.Run{}
+	if err := json.Unmarshal(e.Value, run); err != nil {
+		return nil, fault.Wrap(err, fault.Internal, "the document of run "+e.Key+" cannot be read",
+			"this switchback may be older than the one that wrote it: compare `switchback version`")
+	}
+	return run, nil
+}
+
+// Cancel asks for a run to be cancelled and gives its document.
+func (c *Client) Cancel(ctx context.Context, id string) (*event.Run, error) {
+	if _, err := c.Run(ctx, id); err != nil {
+		return nil, err
+	}
+	answer, err := c.bus.Request(ctx, subject.RunCancel(id), nil, nil)
+	if err != nil {
+		return nil, fault.Wrap(err, fault.Unavailable, "no runner answers", "start one with `switchback up` or `switchback-runner`")
+	}
+	return decodeAnswer(answer)
+}
+
+// decodeAnswer reads a runner's answer to a command: the run document, or what went wrong.
+func decodeAnswer(data []byte) (*event.Run, error) {
+	var answer struct {
+		Run   *event.Run `json:"run"`
+		Error string     `json:"error"`
+		Code  fault.Code `json:"code"`
+	}
+	switch err := json.Unmarshal(data, &answer); {
+	case err != nil:
+		return nil, fault.Wrap(err, fault.Internal, "the runner's answer cannot be read", "")
+	case answer.Error != "":
+		return nil, fault.New(answer.Code, answer.Error, "")
+	case answer.Run == nil:
+		return nil, fault.New(fault.Internal, "the runner's answer is neither a run nor an error", "")
+	default:
+		return answer.Run, nil
+	}
+}

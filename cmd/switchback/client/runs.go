@@ -1,0 +1,94 @@
+package client
+
+import (
+	"cmp"
+	"container/heap"
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/switchbackhq/switchback/pkg/bus"
+	"github.com/switchbackhq/switchback/pkg/event"
+	"github.com/switchbackhq/switchback/pkg/subject"
+)
+
+// Filter chooses runs.
+type Filter struct {
+	Status   []event.Status // empty: any
+	Workflow string         // empty: any
+	Limit    int            // 0: all
+}
+
+func (f Filter) match(run *event.Run) bool {
+	return (len(f.Status) == 0 || slices.Contains(f.Status, run.Status)) && (f.Workflow == "" || f.Workflow == run.Workflow)
+}
+
+// place is what is kept of a run while the others are looked through: there may be very many.
+type place struct {
+	id      string
+	created time.Time
+}
+
+// newer is the order of a listing.
+func newer(a, b place) int {
+	return cmp.Or(b.created.Compare(a.created), strings.Compare(b.id, a.id))
+}
+
+// Runs calls f for the runs that match, the newest first, until f returns false. It gives how many match.
+// It goes through all runs twice over: once for their places, and then for the documents of those that f is to see,
+// so that only one document is held at a time.
+func (c *Client) Runs(ctx context.Context, filter Filter, f func(run *event.Run) bool) (matching int, err error) {
+	oldest := &places{}
+	for e, err := range c.bus.Bucket(subject.BucketRuns).All(ctx, "") {
+		if err != nil {
+			return matching, fmt.Errorf("list the runs: %w", err)
+		}
+		run, err := decodeRun(e)
+		if err != nil {
+			return matching, err
+		}
+		if !filter.match(run) {
+			continue
+		}
+		matching++
+		heap.Push(oldest, place{id: e.Key, created: run.CreatedAt})
+		if filter.Limit > 0 && oldest.Len() > filter.Limit {
+			heap.Pop(oldest)
+		}
+	}
+	chosen := []place(*oldest)
+	slices.SortFunc(chosen, newer)
+	for _, p := range chosen {
+		e, err := c.bus.Bucket(subject.BucketRuns).Get(ctx, p.id)
+		if errors.Is(err, bus.ErrNotFound) {
+			continue // its time was up meanwhile
+		}
+		if err != nil {
+			return matching, fmt.Errorf("read run %s: %w", p.id, err)
+		}
+		run, err := decodeRun(e)
+		if err != nil {
+			return matching, err
+		}
+		if !f(run) {
+			break
+		}
+	}
+	return matching, nil
+}
+
+// places is a heap whose top is the oldest.
+type places []place
+
+func (p places) Len() int           { return len(p) }
+func (p places) Less(i, j int) bool { return newer(p[i], p[j]) > 0 }
+func (p places) Swap(i, j int)      { p[i], p[j] = p[j], p[i] }
+func (p *places) Push(x any)        { *p = append(*p, x.(place)) }
+func (p *places) Pop() any {
+	last := (*p)[len(*p)-1]
+	*p = (*p)[:len(*p)-1]
+	return last
+}
