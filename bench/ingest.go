@@ -31,7 +31,7 @@ func ingest(ctx context.Context, l *lab) (*report.Bench, error) {
 	}
 	for _, size := range sizes {
 		for _, n := range connections {
-			t, err := l.compare(ctx, fmt.Sprintf("%d B bodies, %d connections", size, n), ingestContenders(size, n))
+			t, err := l.compare(ctx, fmt.Sprintf("%d B bodies, %d connections", size, n), l.options.rounds, ingestContenders(size, n))
 			if err != nil {
 				return b, err
 			}

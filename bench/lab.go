@@ -39,7 +39,7 @@ type site struct {
 
 // compare measures the contenders in turns: in each round each of them once, every second round from the last to the
 // first. A machine that slows down slows all of them.
-func (l *lab) compare(ctx context.Context, title string, contenders []contender) (*report.Table, error) {
+func (l *lab) compare(ctx context.Context, title string, rounds int, contenders []contender) (*report.Table, error) {
 	t := &report.Table{Title: title}
 	var wanted []contender
 	for _, s := range contenders {
@@ -51,12 +51,12 @@ func (l *lab) compare(ctx context.Context, title string, contenders []contender)
 	if len(wanted) == 0 {
 		return nil, fmt.Errorf("no contender's name contains %q", l.options.only)
 	}
-	for round := range l.options.rounds {
+	for round := range rounds {
 		if round > 0 {
 			slices.Reverse(wanted)
 		}
 		for _, s := range wanted {
-			l.say("%s, round %d of %d: %s", title, round+1, l.options.rounds, s.name)
+			l.say("%s, round %d of %d: %s", title, round+1, rounds, s.name)
 			values, err := l.once(ctx, fmt.Sprintf("%s %s %d", title, s.name, round+1), s)
 			if err != nil {
 				return nil, fmt.Errorf("%s: %s: %w", title, s.name, err)
