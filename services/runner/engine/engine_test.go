@@ -352,8 +352,10 @@ func TestAdvance(t *testing.T) {
 			events: []engine.Event{requested(t0)}, states: "completed", commands: []string{"finish"},
 		},
 		{
-			name:  "a job's output is made of its component's",
-			world: world(component(0), with(job("a"), func(j *compose.Job) { j.Output = template(t, map[string]any{"got": "${output.url}", "n": "${input.n}"}) })),
+			name: "a job's output is made of its component's",
+			world: world(component(0), with(job("a"), func(j *compose.Job) {
+				j.Output = template(t, map[string]any{"got": "${output.url}", "n": "${input.n}"})
+			})),
 			events: []engine.Event{
 				requested(t0), responded("a", 1, after(second)), callback("r.a", 9, event.Succeeded, `{"url":"u"}`, after(second)),
 			},
