@@ -13,6 +13,11 @@ import (
 	"github.com/switchbackhq/switchback/pkg/subject"
 )
 
+const (
+	hdrKVOperation = "KV-Operation"
+	markerTTL      = time.Minute // of a deleted key's marker: watchers see it, then it goes too
+)
+
 // Bucket is a key-value bucket. Keys are ids: they are escaped here.
 type Bucket struct {
 	b    *Bus
@@ -46,7 +51,7 @@ func (k *Bucket) Get(ctx context.Context, key string) (*Entry, error) {
 }
 
 func deleted(h Header) bool {
-	return h["KV-Operation"] != "" || h["Nats-Marker-Reason"] != ""
+	return h[hdrKVOperation] != "" || h["Nats-Marker-Reason"] != ""
 }
 
 // Put sets the key and gives its revision. A TTL above zero removes it after that time.
@@ -81,7 +86,7 @@ func (k *Bucket) Update(ctx context.Context, key string, value []byte, rev uint6
 
 // Delete removes the key; one that does not exist is no error.
 func (k *Bucket) Delete(ctx context.Context, key string) error {
-	_, err := k.b.Publish(ctx, &Message{Subject: k.subject(key), Header: Header{"KV-Operation": "PURGE"}, Rollup: true, TTL: time.Minute})
+	_, err := k.b.Publish(ctx, &Message{Subject: k.subject(key), Header: Header{hdrKVOperation: "PURGE"}, Rollup: true, TTL: markerTTL})
 	return err
 }
 
@@ -109,6 +114,7 @@ func (k *Bucket) All(ctx context.Context, filter string) iter.Seq2[*Entry, error
 }
 
 // Watch calls f for every matching key as it is now, then with nil, then for every change, until ctx ends.
+// It goes on through reconnects; after one, f may see again what it has seen.
 func (k *Bucket) Watch(ctx context.Context, filter string, f func(e *Entry)) error {
 	w, err := k.watch(ctx, filter)
 	if err != nil {
@@ -119,10 +125,13 @@ func (k *Bucket) Watch(ctx context.Context, filter string, f func(e *Entry)) err
 		select {
 		case <-ctx.Done():
 			return nil
-		case e := <-w.Updates():
-			if e == nil {
+		case e, open := <-w.Updates():
+			switch {
+			case !open:
+				return fault.New(fault.Unavailable, "the connection to NATS is closed", "")
+			case e == nil:
 				f(nil)
-			} else {
+			default:
 				f(entry(e))
 			}
 		}

@@ -2,14 +2,21 @@ package bus
 
 import (
 	"context"
+	"errors"
+	"fmt"
 	"log/slog"
 	"net"
+	"strconv"
+	"strings"
+	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
 
 	"github.com/switchbackhq/switchback/pkg/fault"
+	"github.com/switchbackhq/switchback/pkg/subject"
 )
 
 // Options say how to connect.
@@ -22,10 +29,12 @@ type Options struct {
 	}
 	Name            string // shown in the server's list of connections
 	CredentialsFile string
-	Logger          *slog.Logger
-	PublishTimeout  time.Duration // how long Publish waits for an answer; default 5 s
-	MaxPending      int           // publishes and requests waiting for an answer at once; default 65536
-	KeepCallbacks   time.Duration // TTL of callbacks that are published here; default 72 h
+	// InboxPrefix begins the subjects that answers come on, where permissions want a certain one.
+	InboxPrefix    string
+	Logger         *slog.Logger
+	PublishTimeout time.Duration // how long Publish and reads wait for an answer; default 5 s
+	MaxPending     int           // publishes and reads waiting for an answer at once; default 16384
+	KeepCallbacks  time.Duration // TTL of callbacks that are published here; default 72 h
 	// Probe lists the subjects that Ready asks about: those that this service publishes on.
 	// Default: a callback and a run request.
 	Probe []string
@@ -33,13 +42,24 @@ type Options struct {
 
 // Bus is a connection. It is safe for concurrent use.
 type Bus struct {
-	o  Options
-	nc *nats.Conn
-	js jetstream.JetStream
+	o   Options
+	log *slog.Logger
+	nc  *nats.Conn
+	js  jetstream.JetStream
+	mux *mux
+
+	callbackTTL string
+	streams     topology
+	layout      atomic.Pointer[Layout] // of Provision: how a consumer that was deleted is made anew
+	refused     atomic.Pointer[string] // the server's last permissions violation
+
+	mu          sync.Mutex
+	reconnected chan struct{} // closed and replaced at each reconnect
+	closed      chan struct{}
 }
 
-// Connect connects. When no server can be reached before ctx ends, it says so in one
-// fault.Unavailable with a hint; after that it reconnects for ever.
+// Connect connects. While no server answers it tries again until ctx ends (once, if ctx has no deadline), and then
+// gives one fault.Unavailable with a hint. After that it reconnects for ever.
 func Connect(ctx context.Context, o Options) (*Bus, error) {
 	if o.Logger == nil {
 		o.Logger = slog.New(slog.DiscardHandler)
@@ -48,38 +68,182 @@ func Connect(ctx context.Context, o Options) (*Bus, error) {
 		o.PublishTimeout = 5 * time.Second
 	}
 	if o.MaxPending == 0 {
-		o.MaxPending = 1 << 16
+		o.MaxPending = 1 << 14
 	}
 	if o.KeepCallbacks == 0 {
 		o.KeepCallbacks = 72 * time.Hour
 	}
-	opts := []nats.Option{nats.Name(o.Name), nats.MaxReconnects(-1), nats.ReconnectBufSize(-1)}
-	if o.InProcess != nil {
-		opts = append(opts, nats.InProcessServer(o.InProcess))
+	if o.URL == "" {
+		o.URL = nats.DefaultURL
 	}
-	if o.CredentialsFile != "" {
-		opts = append(opts, nats.UserCredentials(o.CredentialsFile))
+	if len(o.Probe) == 0 {
+		o.Probe = []string{subject.Callback("probe"), subject.RunRequest("probe")}
 	}
-	nc, err := nats.Connect(o.URL, opts...)
+	b := &Bus{o: o, log: o.Logger, callbackTTL: seconds(o.KeepCallbacks), reconnected: make(chan struct{}), closed: make(chan struct{})}
+	nc, err := b.dial(ctx)
 	if err != nil {
-		return nil, fault.Wrap(err, fault.Unavailable, "cannot connect to NATS at "+o.URL, "start nats-server with JetStream there, or give its address with --nats")
-	}
-	js, err := jetstream.New(nc)
-	if err != nil {
-		nc.Close()
 		return nil, err
 	}
-	return &Bus{o: o, nc: nc, js: js}, nil
+	b.nc = nc
+	if b.js, err = jetstream.New(nc); err == nil {
+		b.mux, err = newMux(nc, o.MaxPending)
+	}
+	if err != nil {
+		nc.Close()
+		return nil, fmt.Errorf("set up the connection to NATS: %w", err)
+	}
+	nc.SetDisconnectErrHandler(func(_ *nats.Conn, err error) {
+		b.mux.fail(errDisconnected)
+		if err != nil {
+			b.log.Warn("lost the connection to NATS; reconnecting", slog.Any("error", err))
+		}
+	})
+	return b, nil
+}
+
+const (
+	dialTimeout   = 2 * time.Second
+	redialAfter   = 200 * time.Millisecond
+	maxRedialWait = 2 * time.Second
+)
+
+func (b *Bus) dial(ctx context.Context) (*nats.Conn, error) {
+	opts := b.natsOptions()
+	_, again := ctx.Deadline()
+	for {
+		nc, err := nats.Connect(b.o.URL, opts...)
+		if err == nil {
+			return nc, nil
+		}
+		where := "NATS at " + b.o.URL
+		if b.o.InProcess != nil {
+			where = "the NATS in this process"
+		}
+		if errors.Is(err, nats.ErrAuthorization) || errors.Is(err, nats.ErrAuthExpired) || errors.Is(err, nats.ErrAuthRevoked) {
+			return nil, fault.Wrap(err, fault.Unauthorized, where+" refuses these credentials", "check the user, password or credentials file for NATS")
+		}
+		if again {
+			select {
+			case <-time.After(redialAfter):
+				continue
+			case <-ctx.Done():
+			}
+		}
+		return nil, fault.Wrap(err, fault.Unavailable, "cannot connect to "+where, "start a nats-server with JetStream there, or name another with --nats URL")
+	}
+}
+
+func (b *Bus) natsOptions() []nats.Option {
+	var once sync.Once
+	opts := []nats.Option{
+		nats.Name(b.o.Name),
+		nats.Timeout(dialTimeout),
+		nats.MaxReconnects(-1),
+		nats.IgnoreAuthErrorAbort(), // a server that is being reconfigured
+		nats.CustomReconnectDelay(func(attempts int) time.Duration {
+			return min(maxRedialWait, 50*time.Millisecond<<min(attempts, 6))
+		}),
+		// Nothing is buffered while disconnected: who publishes then is told at once.
+		nats.ReconnectBufSize(-1),
+		nats.PingInterval(10 * time.Second),
+		nats.MaxPingsOutstanding(2),
+		nats.ReconnectHandler(func(nc *nats.Conn) {
+			b.log.Info("connected to NATS again", slog.String("url", nc.ConnectedUrlRedacted()))
+			b.streams.forget()
+			b.mu.Lock()
+			close(b.reconnected)
+			b.reconnected = make(chan struct{})
+			b.mu.Unlock()
+		}),
+		nats.ClosedHandler(func(*nats.Conn) { once.Do(func() { close(b.closed) }) }),
+		nats.ErrorHandler(func(_ *nats.Conn, sub *nats.Subscription, err error) {
+			if errors.Is(err, nats.ErrPermissionViolation) {
+				text := err.Error()
+				b.refused.Store(&text)
+			}
+			attrs := []any{slog.Any("error", err)}
+			if sub != nil {
+				attrs = append(attrs, slog.String("subject", sub.Subject))
+			}
+			b.log.Warn("NATS reports an error", attrs...)
+		}),
+	}
+	if b.o.InProcess != nil {
+		opts = append(opts, nats.InProcessServer(b.o.InProcess))
+	}
+	if b.o.CredentialsFile != "" {
+		opts = append(opts, nats.UserCredentials(b.o.CredentialsFile))
+	}
+	if b.o.InboxPrefix != "" {
+		opts = append(opts, nats.CustomInboxPrefix(b.o.InboxPrefix))
+	}
+	return opts
 }
 
 // Close sends what is left and disconnects. Consume and Subscribe must have ended before.
 func (b *Bus) Close(ctx context.Context) error {
-	err := b.nc.FlushWithContext(ctx)
+	ctx, cancel := context.WithTimeout(ctx, b.o.PublishTimeout)
+	defer cancel()
+	var err error
+	if b.nc.IsConnected() {
+		err = b.nc.FlushWithContext(ctx)
+	}
 	b.nc.Close()
-	return err
+	b.mux.close()
+	select {
+	case <-b.closed:
+	case <-ctx.Done():
+		err = errors.Join(err, context.Cause(ctx))
+	}
+	if err != nil {
+		return fmt.Errorf("close the connection to NATS: %w", err)
+	}
+	return nil
 }
 
-// Ready tells whether the connection is up and JetStream would take our messages.
+// Connected tells whether the connection stands at this moment.
+func (b *Bus) Connected() bool { return b.nc.IsConnected() }
+
+// Ready tells whether JetStream would take a message on each of Options.Probe. It stores nothing: it sends
+// a message that the stream has to refuse.
 func (b *Bus) Ready(ctx context.Context) error {
-	return b.nc.FlushWithContext(ctx)
+	deadline := time.Now().Add(b.o.PublishTimeout)
+	for _, s := range b.o.Probe {
+		m := &nats.Msg{Subject: s, Header: nats.Header{hdrExpectedStream: {"none"}}}
+		a, err := b.mux.ask(ctx, m, deadline)
+		if err != nil {
+			return b.unavailable(err, s)
+		}
+		if _, err = parseAck(a); !isAPI(err, codeStreamMismatch) {
+			if err == nil {
+				err = errors.New("the probe was taken for a message")
+			}
+			return b.unavailable(err, s)
+		}
+	}
+	return nil
+}
+
+// unavailable says that JetStream did not take or give what was asked for on subject.
+func (b *Bus) unavailable(err error, subj string) error {
+	switch {
+	case errors.Is(err, nats.ErrReconnectBufExceeded), errors.Is(err, nats.ErrConnectionReconnecting), errors.Is(err, errDisconnected):
+		return fault.Wrap(err, fault.Unavailable, "not connected to NATS ("+subj+")", "check that NATS runs; the connection is made again by itself")
+	case errors.Is(err, errNoStream):
+		return fault.Wrap(err, fault.Unavailable, "no stream takes "+subj, "run `switchback provision`, or wait until the stream has a leader")
+	case errors.Is(err, errNoAnswer):
+		if r := b.refused.Load(); r != nil && strings.Contains(*r, strconv.Quote(subj)) {
+			return fault.Wrap(errors.New(*r), fault.Forbidden, "NATS forbids "+subj, "grant this user the subject (deploy/nats)")
+		}
+		return fault.Wrap(err, fault.Unavailable, "JetStream did not answer on "+subj, "see the NATS server's log and load")
+	default:
+		return fault.Wrap(err, fault.Unavailable, "JetStream did not carry out "+subj, "see the NATS server's log")
+	}
+}
+
+// onReconnect gives a channel that is closed at the next reconnect.
+func (b *Bus) onReconnect() <-chan struct{} {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.reconnected
 }

@@ -10,17 +10,23 @@ import (
 	"github.com/switchbackhq/switchback/pkg/subject"
 )
 
-// PublishCallback stores a callback, for as long as Options.KeepCallbacks says.
+// PublishCallback stores a callback, for as long as Options.KeepCallbacks says. Its DeliveryID becomes the MsgID.
+// The errors are those of Publish.
 func (b *Bus) PublishCallback(ctx context.Context, cb *event.Callback) (Ack, error) {
-	h := Header{}
-	put(h, subject.HeaderOutcome, string(cb.Outcome))
-	put(h, subject.HeaderError, cb.Error)
-	put(h, subject.HeaderEndpoint, cb.Endpoint)
-	put(h, subject.HeaderTrace, cb.Trace)
-	if !cb.ReceivedAt.IsZero() {
-		h[subject.HeaderReceivedAt] = cb.ReceivedAt.UTC().Format(time.RFC3339Nano)
+	o := takeOutgoing(subject.Callback(cb.ID), cb.Result)
+	defer o.giveBack()
+	o.setIf(hdrMsgID, cb.DeliveryID)
+	o.set(hdrTTL, b.callbackTTL)
+	if cb.Outcome != event.Succeeded {
+		o.setIf(subject.HeaderOutcome, string(cb.Outcome))
 	}
-	return b.Publish(ctx, &Message{Subject: subject.Callback(cb.ID), Header: h, Data: cb.Result, MsgID: cb.DeliveryID, TTL: b.o.KeepCallbacks})
+	o.setIf(subject.HeaderError, cb.Error)
+	o.setIf(subject.HeaderEndpoint, cb.Endpoint)
+	o.setIf(subject.HeaderTrace, cb.Trace)
+	if !cb.ReceivedAt.IsZero() {
+		o.set(subject.HeaderReceivedAt, cb.ReceivedAt.UTC().Format(time.RFC3339Nano))
+	}
+	return b.publish(ctx, o)
 }
 
 // DecodeCallback reads what PublishCallback, or any other client, has stored.
@@ -35,7 +41,7 @@ func DecodeCallback(s *Stored) (*event.Callback, error) {
 	}
 	cb := &event.Callback{
 		ID: id, Outcome: outcome, Result: payload(s.Data), Error: s.Header[subject.HeaderError], Endpoint: s.Header[subject.HeaderEndpoint],
-		DeliveryID: s.Header["Nats-Msg-Id"], Trace: s.Header[subject.HeaderTrace], Seq: s.Seq, StoredAt: s.Time,
+		DeliveryID: s.Header[hdrMsgID], Trace: s.Header[subject.HeaderTrace], Seq: s.Seq, StoredAt: s.Time,
 	}
 	if t := s.Header[subject.HeaderReceivedAt]; t != "" {
 		if cb.ReceivedAt, err = time.Parse(time.RFC3339Nano, t); err != nil {
@@ -57,13 +63,15 @@ func payload(data []byte) json.RawMessage {
 	return s
 }
 
-// PublishRunRequest stores a run request.
+// PublishRunRequest stores a run request. The errors are those of Publish.
 func (b *Bus) PublishRunRequest(ctx context.Context, r *event.RunRequest) (Ack, error) {
-	h := Header{}
-	put(h, subject.HeaderRunID, r.RunID)
-	put(h, subject.HeaderReplyTo, r.ReplyTo)
-	put(h, subject.HeaderTrace, r.Trace)
-	return b.Publish(ctx, &Message{Subject: subject.RunRequest(r.Workflow), Header: h, Data: r.Input, MsgID: r.MsgID})
+	o := takeOutgoing(subject.RunRequest(r.Workflow), r.Input)
+	defer o.giveBack()
+	o.setIf(hdrMsgID, r.MsgID)
+	o.setIf(subject.HeaderRunID, r.RunID)
+	o.setIf(subject.HeaderReplyTo, r.ReplyTo)
+	o.setIf(subject.HeaderTrace, r.Trace)
+	return b.publish(ctx, o)
 }
 
 // DecodeRunRequest reads what PublishRunRequest, or any other client, has stored. Input is as it came.
@@ -74,12 +82,12 @@ func DecodeRunRequest(s *Stored) (*event.RunRequest, error) {
 	}
 	return &event.RunRequest{
 		RunID: s.Header[subject.HeaderRunID], Workflow: workflow, Input: s.Data, ReplyTo: s.Header[subject.HeaderReplyTo],
-		MsgID: s.Header["Nats-Msg-Id"], Trace: s.Header[subject.HeaderTrace], Seq: s.Seq, RequestedAt: s.Time,
+		MsgID: s.Header[hdrMsgID], Trace: s.Header[subject.HeaderTrace], Seq: s.Seq, RequestedAt: s.Time,
 	}, nil
 }
 
-func put(h Header, name, value string) {
+func (o *outgoing) setIf(name, value string) {
 	if value != "" {
-		h[name] = value
+		o.set(name, value)
 	}
 }

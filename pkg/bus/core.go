@@ -2,6 +2,8 @@ package bus
 
 import (
 	"context"
+	"errors"
+	"fmt"
 	"sync"
 
 	"github.com/nats-io/nats.go"
@@ -9,56 +11,86 @@ import (
 	"github.com/switchbackhq/switchback/pkg/fault"
 )
 
-// Notify publishes without storing: whoever listens now gets it.
-func (b *Bus) Notify(subject string, h Header, data []byte) error {
-	return b.nc.PublishMsg(coreMsg(subject, h, data))
+// Notify publishes without storing: whoever listens now gets it, and nobody knows whether anyone did.
+func (b *Bus) Notify(subj string, h Header, data []byte) error {
+	o := takeOutgoing(subj, data)
+	defer o.giveBack()
+	for k, v := range h {
+		o.set(k, v)
+	}
+	if err := b.nc.PublishMsg(&o.msg); err != nil {
+		return b.publishError(err, subj)
+	}
+	return nil
 }
 
-// Request asks whoever subscribes to subject and returns the answer. Nobody there is a fault.Unavailable.
-func (b *Bus) Request(ctx context.Context, subject string, h Header, data []byte) ([]byte, error) {
-	m, err := b.nc.RequestMsgWithContext(ctx, coreMsg(subject, h, data))
-	if err != nil {
-		return nil, fault.Wrap(err, fault.Unavailable, "no answer on "+subject, "")
+// Request asks whoever subscribes to subj and gives the answer. Nobody there is a fault.Unavailable.
+func (b *Bus) Request(ctx context.Context, subj string, h Header, data []byte) ([]byte, error) {
+	ctx, cancel := context.WithTimeout(ctx, b.o.PublishTimeout)
+	defer cancel()
+	o := takeOutgoing(subj, data)
+	defer o.giveBack()
+	for k, v := range h {
+		o.set(k, v)
 	}
-	return m.Data, nil
+	m, err := b.nc.RequestMsgWithContext(ctx, &o.msg)
+	switch {
+	case err == nil:
+		return m.Data, nil
+	case errors.Is(err, nats.ErrNoResponders):
+		return nil, fault.Wrap(err, fault.Unavailable, "nobody answers on "+subj, "start the service that does")
+	case errors.Is(err, context.Canceled):
+		return nil, fmt.Errorf("request on %s: %w", subj, err)
+	case errors.Is(err, context.DeadlineExceeded):
+		return nil, fault.Wrap(err, fault.Unavailable, "no answer on "+subj+" in time", "")
+	default:
+		return nil, b.publishError(err, subj)
+	}
 }
 
 // Subscribe calls f for each message, one at a time and in order, until ctx ends or stop is called.
 // With a queue, each message goes to one of the queue's subscribers. When Subscribe returns, the server
-// knows of it. stop unsubscribes and waits for a running f; it is to be called, also after ctx has ended.
-func (b *Bus) Subscribe(ctx context.Context, subject, queue string, f func(ctx context.Context, n *Note)) (stop func(), err error) {
+// knows of it. stop unsubscribes and waits for an f that runs, so f must not call it; it is to be called in any
+// case, also after ctx has ended.
+func (b *Bus) Subscribe(ctx context.Context, subj, queue string, f func(ctx context.Context, n *Note)) (stop func(), err error) {
+	ctx, cancel := context.WithCancel(ctx)
 	var running sync.Mutex
-	sub, err := b.nc.QueueSubscribe(subject, queue, func(m *nats.Msg) {
+	take := func(m *nats.Msg) {
 		running.Lock()
 		defer running.Unlock()
 		if ctx.Err() == nil {
 			f(ctx, &Note{Subject: m.Subject, Header: header(m.Header), Data: m.Data, Reply: m.Reply, respond: m.Respond})
 		}
-	})
+	}
+	var sub *nats.Subscription
+	if queue == "" {
+		sub, err = b.nc.Subscribe(subj, take)
+	} else {
+		sub, err = b.nc.QueueSubscribe(subj, queue, take)
+	}
 	if err == nil {
-		err = b.nc.FlushWithContext(ctx)
+		err = b.flush(ctx)
 	}
 	if err != nil {
-		return nil, fault.Wrap(err, fault.Unavailable, "cannot subscribe to "+subject, "")
+		cancel()
+		if sub != nil {
+			_ = sub.Unsubscribe() // of a connection that does not answer
+		}
+		return nil, fault.Wrap(err, fault.Unavailable, "cannot subscribe to "+subj, "check that NATS runs")
 	}
-	cancel := context.AfterFunc(ctx, func() { _ = sub.Unsubscribe() })
+	context.AfterFunc(ctx, func() { _ = sub.Unsubscribe() })
 	return func() {
 		cancel()
-		_ = sub.Unsubscribe()
 		running.Lock()
 		defer running.Unlock()
 	}, nil
 }
 
-func coreMsg(subject string, h Header, data []byte) *nats.Msg {
-	m := &nats.Msg{Subject: subject, Data: data}
-	if len(h) > 0 {
-		m.Header = make(nats.Header, len(h))
-		for k, v := range h {
-			m.Header[k] = []string{v}
-		}
-	}
-	return m
+// flush returns when the server has seen all that was sent before.
+func (b *Bus) flush(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(ctx, b.o.PublishTimeout)
+	defer cancel()
+	return b.nc.FlushWithContext(ctx)
 }
 
 func header(h nats.Header) Header {

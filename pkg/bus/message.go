@@ -22,6 +22,8 @@ type Message struct {
 	// Whatever is published on Subject before that replaces the schedule.
 	ScheduleAt     time.Time
 	ScheduleTarget string
+	// Unschedule names another subject whose schedule is purged together with this publish.
+	Unschedule string
 }
 
 // Expect is a condition of a publish: the last message stored on Subject has this sequence,

@@ -1,69 +1,265 @@
 package bus
 
 import (
+	"bytes"
 	"context"
+	"encoding/json"
 	"errors"
+	"fmt"
 	"strconv"
+	"sync"
 	"time"
 
 	"github.com/nats-io/nats.go"
-	"github.com/nats-io/nats.go/jetstream"
 
 	"github.com/switchbackhq/switchback/pkg/fault"
 )
 
-// Publish returns when JetStream holds m. Errors:
-//
-//   - ErrConflict: m.Expect was not met; nothing was stored.
-//   - fault.TooLarge, fault.Invalid: the server never took it; nothing was stored.
-//   - fault.Unavailable or ctx's error: not acknowledged in time. It may have been stored all the same.
-//
-// A write in flight on the expected subject (possible when replicated) is waited for within ctx and PublishTimeout.
-func (b *Bus) Publish(ctx context.Context, m *Message) (Ack, error) {
-	ctx, cancel := context.WithTimeout(ctx, b.o.PublishTimeout)
-	defer cancel()
-	for {
-		a, err := b.js.PublishMsg(ctx, m.msg(), jetstream.WithRetryAttempts(0))
-		if err == nil {
-			return Ack{Seq: a.Sequence, Duplicate: a.Duplicate}, nil
-		}
-		if api, ok := errors.AsType[*jetstream.APIError](err); ok {
-			switch api.ErrorCode {
-			case 10071:
-				return Ack{}, ErrConflict
-			case 10164:
-				time.Sleep(time.Millisecond)
-				continue
-			}
-		}
-		return Ack{}, fault.Wrap(err, fault.Unavailable, "JetStream did not acknowledge "+m.Subject, "")
-	}
+// Headers that JetStream understands.
+const (
+	hdrMsgID           = "Nats-Msg-Id"
+	hdrTTL             = "Nats-TTL"
+	hdrRollup          = "Nats-Rollup"
+	hdrExpectedStream  = "Nats-Expected-Stream"
+	hdrExpectedSeq     = "Nats-Expected-Last-Subject-Sequence"
+	hdrExpectedSubject = "Nats-Expected-Last-Subject-Sequence-Subject"
+	hdrSchedule        = "Nats-Schedule"
+	hdrScheduleTarget  = "Nats-Schedule-Target"
+	hdrScheduler       = "Nats-Scheduler"
+	hdrScheduleNext    = "Nats-Schedule-Next"
+	hdrStatus          = "Status"
+)
+
+// Codes of JetStream's errors.
+const (
+	codeUnavailable     = 10008 // no leader for the moment
+	codeNoConsumer      = 10014
+	codeNoMessage       = 10037
+	codeTooLarge        = 10054
+	codeNoStream        = 10059
+	codeStreamMismatch  = 10060
+	codeWrongLast       = 10071 // definite: the expectation is not met
+	codeHeaderTooLarge  = 10097
+	codeDuplicateBusy   = 10158 // undecided: the same MsgID is in flight
+	codeExpectNotReady  = 10163 // undecided
+	codeWrongLastBusy   = 10164 // undecided: a write on the expected subject is in flight
+	statusNoResponders  = "503"
+	noRespondersRetries = time.Second
+)
+
+var errNoStream = errors.New("nobody answers on this subject")
+
+// apiError is an error that JetStream answered.
+type apiError struct {
+	Status      int    `json:"code"`
+	Code        int    `json:"err_code"`
+	Description string `json:"description"`
 }
 
-func (m *Message) msg() *nats.Msg {
-	h := nats.Header{}
+func (e *apiError) Error() string {
+	return e.Description + " (JetStream " + strconv.Itoa(e.Code) + ")"
+}
+
+func isAPI(err error, code int) bool {
+	e, ok := errors.AsType[*apiError](err)
+	return ok && e.Code == code
+}
+
+// Publish returns when JetStream holds m. Errors:
+//
+//   - ErrConflict: m.Expect was not met; nothing was stored by this call. After an earlier attempt that ended
+//     in doubt, it may be that attempt's own message that is in the way.
+//   - fault.TooLarge, fault.Invalid, fault.Forbidden: nothing was stored.
+//   - fault.Unavailable, or ctx's error: not acknowledged. It may have been stored all the same: publish again
+//     with the same MsgID within the server's window, or make sure that storing it twice does no harm.
+//
+// JetStream's undecided answers (a write in flight on the expected subject, a stream that is changing its leader)
+// are waited out within ctx and Options.PublishTimeout. While disconnected it fails at once.
+func (b *Bus) Publish(ctx context.Context, m *Message) (Ack, error) {
+	o := takeOutgoing(m.Subject, m.Data)
+	defer o.giveBack()
 	for k, v := range m.Header {
-		h[k] = []string{v}
+		o.set(k, v)
 	}
-	set := func(k, v string) { h[k] = []string{v} }
 	if m.MsgID != "" {
-		set("Nats-Msg-Id", m.MsgID)
+		o.set(hdrMsgID, m.MsgID)
 	}
 	if m.TTL > 0 {
-		set("Nats-TTL", strconv.FormatInt(int64((m.TTL+time.Second-1)/time.Second), 10)+"s")
+		o.set(hdrTTL, seconds(m.TTL))
 	}
 	if e := m.Expect; e != nil {
-		set("Nats-Expected-Last-Subject-Sequence", strconv.FormatUint(e.Seq, 10))
-		if e.Subject != "" {
-			set("Nats-Expected-Last-Subject-Sequence-Subject", e.Subject)
+		o.set(hdrExpectedSeq, strconv.FormatUint(e.Seq, 10))
+		if e.Subject != "" && e.Subject != m.Subject {
+			o.set(hdrExpectedSubject, e.Subject)
 		}
 	}
 	if m.Rollup {
-		set("Nats-Rollup", "sub")
+		o.set(hdrRollup, "sub")
 	}
 	if !m.ScheduleAt.IsZero() {
-		set("Nats-Schedule", "@at "+m.ScheduleAt.UTC().Format(time.RFC3339Nano))
-		set("Nats-Schedule-Target", m.ScheduleTarget)
+		// In nanoseconds: whole seconds would fire early.
+		o.set(hdrSchedule, "@at "+m.ScheduleAt.UTC().Format(time.RFC3339Nano))
+		o.set(hdrScheduleTarget, m.ScheduleTarget)
 	}
-	return &nats.Msg{Subject: m.Subject, Header: h, Data: m.Data}
+	if m.Unschedule != "" {
+		o.set(hdrScheduler, m.Unschedule)
+		o.set(hdrScheduleNext, "purge")
+	}
+	return b.publish(ctx, o)
+}
+
+func (b *Bus) publish(ctx context.Context, o *outgoing) (Ack, error) {
+	begun := time.Now()
+	deadline := begun.Add(b.o.PublishTimeout)
+	var wait backoff
+	for {
+		m, err := b.mux.ask(ctx, &o.msg, deadline)
+		if err != nil {
+			return Ack{}, b.publishError(err, o.msg.Subject)
+		}
+		a, err := parseAck(m)
+		if err == nil {
+			return a, nil
+		}
+		if !undecided(err) && (!errors.Is(err, errNoStream) || time.Since(begun) > noRespondersRetries) {
+			return Ack{}, b.publishError(err, o.msg.Subject)
+		}
+		if werr := wait.sleep(ctx, deadline); werr != nil {
+			return Ack{}, b.publishError(errors.Join(werr, err), o.msg.Subject)
+		}
+	}
+}
+
+// undecided tells an answer that says neither yes nor no: nothing was stored, and it is to be asked again.
+func undecided(err error) bool {
+	e, ok := errors.AsType[*apiError](err)
+	if !ok {
+		return false
+	}
+	switch e.Code {
+	case codeWrongLastBusy, codeExpectNotReady, codeDuplicateBusy, codeUnavailable:
+		return true
+	}
+	return false
+}
+
+func (b *Bus) publishError(err error, subj string) error {
+	switch {
+	case isAPI(err, codeWrongLast):
+		return ErrConflict
+	case errors.Is(err, nats.ErrMaxPayload), isAPI(err, codeTooLarge), isAPI(err, codeHeaderTooLarge):
+		return fault.Wrap(err, fault.TooLarge, "the message for "+subj+" is larger than NATS takes", "send less, or raise max_payload in the NATS server's configuration")
+	case errors.Is(err, nats.ErrBadSubject), errors.Is(err, nats.ErrBadHeaderMsg):
+		return fault.Wrap(err, fault.Invalid, "cannot publish on "+strconv.Quote(subj), "")
+	case errors.Is(err, context.Canceled), errors.Is(err, context.DeadlineExceeded):
+		return fmt.Errorf("publish on %s: %w", subj, err)
+	default:
+		return b.unavailable(err, subj)
+	}
+}
+
+// parseAck reads JetStream's answer to a publish. The success path takes no JSON decoder: the server
+// writes {"stream":"NAME", "seq":N} and, where it applies, "domain" and "duplicate": true.
+func parseAck(m *nats.Msg) (Ack, error) {
+	if m.Header != nil && len(m.Data) == 0 && len(m.Header[hdrStatus]) > 0 {
+		if s := m.Header[hdrStatus][0]; s != statusNoResponders {
+			return Ack{}, fmt.Errorf("status %s in answer to a publish", s)
+		}
+		return Ack{}, errNoStream
+	}
+	data := m.Data
+	if i := bytes.Index(data, []byte(`"seq":`)); i > 0 && bytes.HasPrefix(data, []byte(`{"stream":`)) && !bytes.Contains(data, []byte(`"error"`)) {
+		seq, rest, ok := leadingUint(data[i+len(`"seq":`):])
+		if ok && seq > 0 {
+			return Ack{Seq: seq, Duplicate: bytes.Contains(rest, []byte(`"duplicate"`))}, nil
+		}
+	}
+	var a struct {
+		Stream    string    `json:"stream"`
+		Seq       uint64    `json:"seq"`
+		Duplicate bool      `json:"duplicate"`
+		Error     *apiError `json:"error"`
+	}
+	err := json.Unmarshal(data, &a)
+	switch {
+	case err != nil:
+		return Ack{}, fmt.Errorf("answer to a publish: %w", err)
+	case a.Error != nil:
+		return Ack{}, a.Error
+	case a.Stream == "" || a.Seq == 0:
+		return Ack{}, errors.New("answer to a publish does not say where the message was stored")
+	}
+	return Ack{Seq: a.Seq, Duplicate: a.Duplicate}, nil
+}
+
+func leadingUint(b []byte) (n uint64, rest []byte, ok bool) {
+	for len(b) > 0 && b[0] == ' ' {
+		b = b[1:]
+	}
+	i := 0
+	for i < len(b) && i < 19 && b[i] >= '0' && b[i] <= '9' {
+		n = n*10 + uint64(b[i]-'0')
+		i++
+	}
+	return n, b[i:], i > 0
+}
+
+// seconds writes d as JetStream takes it: whole seconds, at least one, never less than d.
+func seconds(d time.Duration) string {
+	return strconv.FormatInt(int64((d+time.Second-1)/time.Second), 10) + "s"
+}
+
+// backoff sleeps a little longer each time.
+type backoff struct{ d time.Duration }
+
+func (w *backoff) sleep(ctx context.Context, deadline time.Time) error {
+	w.d = min(max(w.d*2, 500*time.Microsecond), 50*time.Millisecond)
+	if time.Until(deadline) < w.d {
+		return errNoAnswer
+	}
+	t := time.NewTimer(w.d)
+	defer t.Stop()
+	select {
+	case <-t.C:
+		return nil
+	case <-ctx.Done():
+		return context.Cause(ctx)
+	}
+}
+
+// outgoing is a message on its way out. nats.go has written it out when PublishMsg returns, so it is used again.
+type outgoing struct {
+	msg    nats.Msg
+	values [16]string // backing of the header's values
+	n      int
+}
+
+var outgoings = sync.Pool{New: func() any {
+	o := new(outgoing)
+	o.msg.Header = make(nats.Header, len(o.values))
+	return o
+}}
+
+func takeOutgoing(subj string, data []byte) *outgoing {
+	o, _ := outgoings.Get().(*outgoing)
+	o.msg.Subject, o.msg.Data = subj, data
+	return o
+}
+
+func (o *outgoing) set(name, value string) {
+	if o.n == len(o.values) {
+		o.msg.Header[name] = []string{value}
+		return
+	}
+	o.values[o.n] = value
+	o.msg.Header[name] = o.values[o.n : o.n+1 : o.n+1]
+	o.n++
+}
+
+func (o *outgoing) giveBack() {
+	clear(o.msg.Header)
+	clear(o.values[:o.n])
+	o.n = 0
+	o.msg.Subject, o.msg.Reply, o.msg.Data = "", "", nil
+	outgoings.Put(o)
 }

@@ -1,4 +1,5 @@
-// Package bustest runs real NATS servers with JetStream inside tests.
+// Package bustest runs real NATS servers with JetStream inside tests: one, three in a cluster, or one in a process of its own
+// that can be killed.
 package bustest
 
 import (
@@ -12,7 +13,10 @@ import (
 	"github.com/switchbackhq/switchback/pkg/bus"
 )
 
-// Server is one embedded server.
+// readyWithin is how long a server may take to accept connections on a busy machine.
+const readyWithin = 30 * time.Second
+
+// Server is one server in this process.
 type Server struct {
 	t    testing.TB
 	opts *server.Options
@@ -37,36 +41,44 @@ func (s *Server) start() {
 		s.t.Fatalf("new server: %v", err)
 	}
 	srv.Start()
-	if !srv.ReadyForConnections(20 * time.Second) {
-		s.t.Fatal("server is not ready within 20 s")
+	if !srv.ReadyForConnections(readyWithin) {
+		s.t.Fatalf("server %s is not ready within %v", s.opts.ServerName, readyWithin)
 	}
 	s.srv = srv
-	s.opts.Port = srv.Addr().(*net.TCPAddr).Port
+	if a, ok := srv.Addr().(*net.TCPAddr); ok {
+		s.opts.Port = a.Port // the same after a restart
+	}
 }
 
-// Stop ends the server as on SIGTERM. It may be started again with Restart.
+// Stop ends the server in order, as on SIGTERM. Start begins again.
 func (s *Server) Stop() {
 	s.srv.Shutdown()
 	s.srv.WaitForShutdown()
 }
 
-// Restart starts a stopped server again, or stops and starts a running one: same port, same files.
+// Start starts a stopped server again: same port, same files.
+func (s *Server) Start() {
+	s.t.Helper()
+	s.start()
+}
+
+// Restart stops and starts.
 func (s *Server) Restart() {
 	s.t.Helper()
 	s.Stop()
 	s.start()
 }
 
-// URL is the server's address.
+// URL is the server's address. It stays the same.
 func (s *Server) URL() string { return s.srv.ClientURL() }
 
-// Server is the server itself.
+// Server is the server itself, until the next restart.
 func (s *Server) Server() *server.Server { return s.srv }
 
 // Connect connects to the server; the test's end closes the bus.
 func (s *Server) Connect() *bus.Bus {
 	s.t.Helper()
-	return connect(s.t, bus.Options{URL: s.URL(), Name: s.t.Name()})
+	return Connect(s.t, bus.Options{URL: s.URL(), Name: s.t.Name()})
 }
 
 // Provisioned connects to the server and lays out the streams.
@@ -79,9 +91,12 @@ func (s *Server) Provisioned(l bus.Layout) *bus.Bus {
 	return b
 }
 
-func connect(t testing.TB, o bus.Options) *bus.Bus {
+// Connect connects with these options; the test's end closes the bus.
+func Connect(t testing.TB, o bus.Options) *bus.Bus {
 	t.Helper()
-	b, err := bus.Connect(t.Context(), o)
+	ctx, cancel := context.WithTimeout(t.Context(), readyWithin)
+	defer cancel()
+	b, err := bus.Connect(ctx, o)
 	if err != nil {
 		t.Fatalf("connect: %v", err)
 	}

@@ -1,0 +1,117 @@
+package bustest
+
+import (
+	"fmt"
+	"net"
+	"net/url"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/nats-io/nats-server/v2/server"
+
+	"github.com/switchbackhq/switchback/pkg/bus"
+)
+
+// Nodes are the servers of one cluster, in this process, connected by TCP.
+type Nodes struct {
+	t       testing.TB
+	Servers []*Server
+}
+
+// Cluster starts n servers as one JetStream cluster; the test's end stops them.
+func Cluster(t testing.TB, n int) *Nodes {
+	t.Helper()
+	c := &Nodes{t: t}
+	ports := freePorts(t, n)
+	var routes []*url.URL
+	for _, p := range ports {
+		routes = append(routes, &url.URL{Scheme: "nats-route", Host: fmt.Sprintf("127.0.0.1:%d", p)})
+	}
+	for i := range n {
+		s := &Server{t: t, opts: &server.Options{
+			ServerName: fmt.Sprintf("node%d", i+1), Host: "127.0.0.1", Port: server.RANDOM_PORT,
+			JetStream: true, StoreDir: t.TempDir(), NoSigs: true, NoLog: true,
+			Cluster: server.ClusterOpts{Name: "test", Host: "127.0.0.1", Port: ports[i]},
+			Routes:  routes,
+		}}
+		s.start()
+		t.Cleanup(s.Stop)
+		c.Servers = append(c.Servers, s)
+	}
+	c.AwaitReady()
+	return c
+}
+
+// freePorts gives ports that were free a moment ago: the nodes have to know each other's before they start.
+func freePorts(t testing.TB, n int) []int {
+	t.Helper()
+	var ports []int
+	for range n {
+		l, err := net.Listen("tcp", "127.0.0.1:0") //nolint:noctx // at once
+		if err != nil {
+			t.Fatalf("find a free port: %v", err)
+		}
+		defer func() { _ = l.Close() }()
+		ports = append(ports, l.Addr().(*net.TCPAddr).Port) //nolint:forcetypeassert // of a TCP listener
+	}
+	return ports
+}
+
+// AwaitReady waits until all running nodes know each other and have a leader.
+func (c *Nodes) AwaitReady() {
+	c.t.Helper()
+	deadline := time.Now().Add(readyWithin)
+	for !c.ready() {
+		if time.Now().After(deadline) {
+			c.t.Fatalf("the cluster is not ready within %v", readyWithin)
+		}
+		time.Sleep(10 * time.Millisecond)
+	}
+}
+
+func (c *Nodes) ready() bool {
+	leader := false
+	for _, s := range c.Servers {
+		if !s.srv.Running() {
+			continue
+		}
+		leader = leader || s.srv.JetStreamIsLeader()
+		if !s.srv.JetStreamIsCurrent() {
+			return false
+		}
+	}
+	return leader
+}
+
+// URL lists all nodes.
+func (c *Nodes) URL() string {
+	urls := make([]string, len(c.Servers))
+	for i, s := range c.Servers {
+		urls[i] = s.URL()
+	}
+	return strings.Join(urls, ",")
+}
+
+// Connect connects to node i alone; the test's end closes the bus.
+func (c *Nodes) Connect(i int) *bus.Bus {
+	c.t.Helper()
+	return c.Servers[i].Connect()
+}
+
+// Provisioned connects to the first node and lays out the streams with as many replicas as there are nodes.
+func (c *Nodes) Provisioned(l bus.Layout) *bus.Bus {
+	c.t.Helper()
+	l.Replicas = len(c.Servers)
+	return c.Servers[0].Provisioned(l)
+}
+
+// Leader gives the index of the node that leads a stream of the default account, or -1.
+func (c *Nodes) Leader(stream string) int {
+	for i, s := range c.Servers {
+		if s.srv.Running() && s.srv.JetStreamIsStreamLeader(server.DEFAULT_GLOBAL_ACCOUNT, stream) {
+			return i
+		}
+	}
+	return -1
+}
