@@ -90,6 +90,8 @@ type Listener struct {
 	MaxBodySize        int64  // bytes
 	ReadTimeout        time.Duration
 	TLS                *TLS
+	Record             string   // off, headers or full
+	TrustedProxies     []string // addresses and networks
 	Callbacks          []*Callback
 	Triggers           []*Trigger
 }
@@ -116,7 +118,7 @@ type Callback struct {
 	When        *expr.Template
 	DedupeBy    *expr.Template
 	DedupeFor   time.Duration
-	RateLimit   string
+	RateLimit   *Rate
 	AllowFrom   []string
 	Verify      *Verify
 	Handshake   *Handshake
@@ -125,16 +127,27 @@ type Callback struct {
 
 // Trigger is one endpoint of an http-trigger listener: a request to it starts runs.
 type Trigger struct {
-	Pos      Pos
-	Path     string
-	Method   string
-	Workflow *expr.Template
-	Input    *expr.Template // nil: the whole body
-	Bulk     bool
-	Item     *expr.Template
-	When     *expr.Template
-	Verify   *Verify
-	Respond  *Respond
+	Pos       Pos
+	Path      string
+	Method    string
+	Workflow  *expr.Template // nil: the only workflow
+	Input     *expr.Template // nil: the whole body
+	Bulk      bool
+	Item      *expr.Template
+	When      *expr.Template
+	DedupeBy  *expr.Template
+	DedupeFor time.Duration
+	RateLimit *Rate
+	AllowFrom []string
+	Verify    *Verify
+	Handshake *Handshake
+	Respond   *Respond
+}
+
+// Rate is an amount per time.
+type Rate struct {
+	Count int
+	Per   time.Duration
 }
 
 // Verify says how a request's signature is checked.
@@ -179,7 +192,6 @@ type Gateway struct {
 	Connection              *SSHConnection
 	OnURL                   string // workflow to run when the URL is new
 	Replicas                string // one (default) or all
-	InsecureIgnoreHostKey   bool
 }
 
 // PortForward is one forwarded port.
@@ -198,7 +210,8 @@ type SSHConnection struct {
 	Keyfile, Passphrase, Password    *expr.Template
 	KnownHosts                       *expr.Template
 	KeepaliveInterval, RetryInterval time.Duration
-	MaxRetryCount                    int
+	MaxRetryCount                    int // 0: for ever
+	InsecureIgnoreHostKey            bool
 }
 
 // Controller is the HTTP API.
@@ -209,15 +222,19 @@ type Controller struct {
 	Port      int
 	BasePath  string
 	TLS       *TLS
-	AuthType  string
+	AuthType  string // "" or bearer
 	AuthToken *expr.Template
-	WebUIPort int
+	WebUIPort int  // 0: the API's port
+	PortGiven bool // else a port that is taken is replaced by a free one
 }
 
 // Component types.
 const (
 	HTTPClient = "http-client"
 	Logger     = "logger"
+	NATS       = "nats"
+	Shell      = "shell"
+	HTTPServer = "http-server"
 )
 
 // Component is an outside service, or a thing done in the runner.
@@ -226,6 +243,30 @@ type Component struct {
 	ID      string
 	Type    string
 	Actions map[string]*Action // at least one; DefaultAction where the component has its action's fields itself
+
+	// http-client and http-server
+	RateLimit       *Rate
+	Proxy           *expr.Template
+	TLS             *ClientTLS
+	MaxResponseSize int64 // bytes
+
+	Server             *Server // http-server
+	MaxConcurrentCount int     // shell; 0: no limit
+}
+
+// ClientTLS is the TLS of requests.
+type ClientTLS struct {
+	CAFile, CertFile, KeyFile, ServerName string
+	InsecureSkipVerify                    bool
+}
+
+// Server is a child process that an http-server component runs and sends its requests to.
+type Server struct {
+	Start, Install       []string // program and arguments
+	WorkingDir, BasePath string
+	Port                 int
+	Env                  map[string]*expr.Template
+	HealthPath           string // "" or answers 200 when it is ready
 }
 
 // DefaultAction is the id of a component's only action.
@@ -244,11 +285,21 @@ type Action struct {
 	Headers        *expr.Template // a map
 	Params         *expr.Template // a map
 	Body           *expr.Template
+	BodyType       string        // "" (as Content-Type says, else JSON), json, form, multipart or raw
+	ResponseType   string        // "" (as Content-Type says), json, text or binary
+	RetryOn        []string      // statuses: 429, 5xx
 	RequestTimeout time.Duration // one HTTP request; default 30 s
 	Timeout        time.Duration // the whole invocation, the wait included; 0: default (24 h with a wait, else 5 min)
 
 	// logger
 	Level, Message, Data *expr.Template
+
+	// nats, with Headers and Body
+	Subject *expr.Template
+	Mode    string // publish or request
+
+	// shell
+	Command, Env, Stdin, WorkingDir *expr.Template // Command is a list, or a line for sh
 
 	Output *expr.Template // nil: the response, overlaid with the callback's result
 	// OutputNeedsResult: Output mentions ${result}, so it is evaluated when the callback is there.
@@ -270,6 +321,21 @@ type Completion struct {
 	OwnID       bool
 	Timeout     time.Duration // of the wait; 0: not given
 	AcceptEarly string        // "run" (default), "any" or a duration
+	Quorum      int           // callbacks that end the wait; 0: not given, QuorumAll: all
+	Heartbeat   time.Duration // how far a progress callback moves the deadline; 0: not at all
+	Polling     *Polling      // of kind CompletePolling
+}
+
+// QuorumAll is a quorum of every id that is waited for.
+const QuorumAll = -1
+
+// Polling asks an outside service until it has ended. The templates of the request see ${response}; Status sees the
+// polled response as ${result}.
+type Polling struct {
+	URL, Method, Headers, Params, Body *expr.Template
+	Status                             *expr.Template // nil: the HTTP code is judged
+	SuccessWhen, FailWhen              []string       // nil: not given
+	Interval                           time.Duration
 }
 
 // CompletionKind is when an invocation is done.
@@ -288,9 +354,40 @@ type Workflow struct {
 	ID          string
 	Title       string
 	Description string
-	Jobs        []*Job // in list order; ids are unique
+	Inputs      []*Input // what a run's input must hold; nil: anything
+	Jobs        []*Job   // in list order, then the jobs of on_error; ids are unique
 	Output      *expr.Template
 	Timeout     time.Duration // 0: none
+	Concurrency *Concurrency
+	OnFailure   *Hook
+	OnSuccess   *Hook
+}
+
+// Input is one declared field of a workflow's input.
+type Input struct {
+	Pos         Pos
+	Name        string
+	Type        string // any, string, integer, number, boolean, object or array
+	Required    bool
+	Default     *expr.Template // a literal; nil: none
+	Enum        []any          // nil: anything
+	Description string
+	Minimum     *float64
+	Maximum     *float64
+	Pattern     string
+}
+
+// Concurrency bounds how many runs of a workflow go at once.
+type Concurrency struct {
+	Limit int
+	Key   *expr.Template // over the input: the limit is for each value; nil: for all
+}
+
+// Hook is a workflow that is run when another has ended. Its input is the run document where Input is nil.
+type Hook struct {
+	Pos      Pos
+	Workflow string
+	Input    *expr.Template
 }
 
 // Job gives the job with the id, or nil.
@@ -303,8 +400,18 @@ func (w *Workflow) Job(id string) *Job {
 	return nil
 }
 
-// JobComponent is the default type of a job.
-const JobComponent = "component"
+// Job types.
+const (
+	JobComponent = "component"
+	JobDelay     = "delay"
+	JobIf        = "if"
+	JobSwitch    = "switch"
+	JobForEach   = "for-each"
+	JobFilter    = "filter"
+	JobRouter    = "random-router"
+	JobWorkflow  = "workflow"
+	JobWait      = "wait"
+)
 
 // Job is one step of a workflow.
 type Job struct {
@@ -315,13 +422,92 @@ type Job struct {
 	Action    string         // id of the component's action, resolved
 	Input     *expr.Template // nil: the workflow's input
 	Output    *expr.Template // nil: the component's output
+	// Before is the job whose output ${output} means in what is evaluated before this one runs: the one before it in its
+	// list. Empty where that is not used.
+	Before string
 	// Needs is all that must be done before: each group is satisfied when any of its jobs is.
 	Needs   [][]string
+	When    *expr.Template // nil: always
 	Timeout time.Duration
 	Retry   Retry
 	OnError OnError
 	// RoutedOnly: the job runs only when another routes to it.
 	RoutedOnly bool
+	// MaxRunCount is how often the job may run within one run.
+	MaxRunCount int
+
+	// One of these is there, where Type says so.
+	Delay    *Delay
+	If       *If
+	Switch   *Switch
+	ForEach  *ForEach
+	Filter   *Condition // over ${item} of the list Input
+	Routings []Routing
+	Workflow string      // of type workflow: the id of the one to run
+	Wait     *Completion // of type wait; OwnID where there is no wait_for
+}
+
+// Delay is a job that waits for a time.
+type Delay struct {
+	Duration *expr.Template // a length as in the file, or
+	Time     *expr.Template // a moment
+	Timezone *time.Location // of a Time without one; UTC
+}
+
+// If is a job that routes by conditions, the first that holds.
+type If struct {
+	Branches  []Branch
+	Otherwise string // "" goes nowhere
+}
+
+// Branch is one condition of an If.
+type Branch struct {
+	Condition *Condition
+	Then      string // "" goes nowhere
+	Else      string // where to go at once when it does not hold; "" tries the next branch
+}
+
+// Switch is a job that routes by the value of its Input.
+type Switch struct {
+	Cases     []Case
+	Otherwise string // "" goes nowhere
+}
+
+// Case is one value of a Switch.
+type Case struct {
+	Value *expr.Template
+	Then  string
+}
+
+// ForEach is a job that runs an action for each item of its Input.
+type ForEach struct {
+	Component string
+	Action    string
+	Input     *expr.Template // over ${item} and ${index}; nil: the item
+	Output    *expr.Template // nil: the component's output
+	BatchSize int            // items at once; 0: all
+}
+
+// Routing is one way of a random-router.
+type Routing struct {
+	To     string
+	Weight float64
+}
+
+// Condition is a test: one of Expr, Operator with its sides, All, Any and Not.
+type Condition struct {
+	Pos      Pos
+	Expr     *expr.Template // holds when it is true
+	Operator string
+	Input    *expr.Template // nil: the job's input, or the item
+	Value    *expr.Template
+	All, Any []*Condition
+	Not      *Condition
+}
+
+// Operators are the operators of a condition.
+func Operators() []string {
+	return []string{"eq", "neq", "gt", "gte", "lt", "lte", "in", "not-in", "match", "starts-with", "ends-with"}
 }
 
 // Retry is how often and when a failed job is tried again.

@@ -1,0 +1,261 @@
+package compose
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+
+	"github.com/switchbackhq/switchback/pkg/expr"
+)
+
+func componentTypes() []string { return []string{HTTPClient, Logger, NATS, Shell, HTTPServer} }
+
+// componentShape are the fields of a component of a type; its actions' fields may stand beside them.
+func componentShape(kind string) shape[Component] {
+	s := shape[Component]{name: "component", doc: "An outside service, or a thing done in the runner.", fields: []field[Component]{
+		text("id", "Its name, where components are a list.", func(c *Component) *string { return &c.ID }),
+		choice("type", "What it is.", func(c *Component) *string { return &c.Type }, componentTypes()...).or(HTTPClient),
+		{name: "action", doc: "What it does, where that is one thing.", schema: schema{"type": "object"}, read: skip[Component]},
+		{name: "actions", doc: "What it does: a list, or a mapping by id.", schema: schema{"type": []string{"array", "object"}}, read: skip[Component]},
+	}}
+	if kind == HTTPClient || kind == HTTPServer {
+		s.fields = append(s.fields,
+			field[Component]{name: "base_url", doc: "What path is joined to.", schema: schema{"type": "string"}, read: skip[Component]},
+			rate("rate_limit", "Requests it may be sent: 10/s, 600/m. More wait.", func(c *Component) **Rate { return &c.RateLimit }),
+			template("proxy", "The HTTP proxy to go through; as HTTP_PROXY and the like say where it is not given.", newScopes().env,
+				func(c *Component) **expr.Template { return &c.Proxy }),
+			part("tls", "How its certificate is checked, and ours shown.", clientTLSShape, func(c *Component) **ClientTLS { return &c.TLS }),
+			amount("max_response_size", "The largest response that is taken.", func(c *Component) *int64 { return &c.MaxResponseSize }).or("16MiB"),
+		)
+	}
+	switch kind {
+	case HTTPServer:
+		s.fields = append(s.fields, serverFields()...)
+	case Shell:
+		s.fields = append(s.fields, whole("max_concurrent_count", "Commands at once; 0: no limit.",
+			func(c *Component) *int { return &c.MaxConcurrentCount }, 0, 1_000_000))
+	}
+	return s
+}
+
+// skip is for fields that are read elsewhere.
+func skip[T any](*decoder, *node, *T) {}
+
+func clientTLSShape() shape[ClientTLS] {
+	file := func(name, doc string, p func(*ClientTLS) *string) field[ClientTLS] {
+		f := text(name, doc, p)
+		read := f.read
+		f.read = func(d *decoder, n *node, into *ClientTLS) {
+			read(d, n, into)
+			d.wantFile(n, *p(into))
+		}
+		return f
+	}
+	return shape[ClientTLS]{name: "client tls", doc: "TLS of requests.", fields: []field[ClientTLS]{
+		file("ca_file", "PEM file with the authorities to trust beside the system's.", func(t *ClientTLS) *string { return &t.CAFile }),
+		file("cert_file", "PEM file with our certificate.", func(t *ClientTLS) *string { return &t.CertFile }),
+		file("key_file", "PEM file with our key.", func(t *ClientTLS) *string { return &t.KeyFile }),
+		text("server_name", "The name to expect in the certificate.", func(t *ClientTLS) *string { return &t.ServerName }),
+		flag("insecure_skip_verify", "Take any certificate. For tests alone.", func(t *ClientTLS) *bool { return &t.InsecureSkipVerify }),
+	}}
+}
+
+// command is a program with its arguments, or a line for the shell.
+func command[T any](name, doc string, p func(*T) *[]string) field[T] {
+	return field[T]{name: name, doc: doc, schema: oneOrMany(schema{"type": "string"}), read: func(d *decoder, n *node, into *T) {
+		if n.kind == list {
+			*p(into) = d.many(n)
+		} else if s, ok := d.words(n); ok {
+			*p(into) = []string{"sh", "-c", s}
+		}
+	}}
+}
+
+func serverFields() []field[Component] {
+	server := func(c *Component) *Server {
+		if c.Server == nil {
+			c.Server = &Server{}
+		}
+		return c.Server
+	}
+	commands := []field[Component]{
+		command("start", "The command that runs the server.", func(c *Component) *[]string { return &server(c).Start }),
+		command("install", "A command that is run once before the first start.", func(c *Component) *[]string { return &server(c).Install }),
+		text("working_dir", "The folder to run in.", func(c *Component) *string { return &server(c).WorkingDir }),
+	}
+	manage := func() shape[Component] {
+		return shape[Component]{name: "manage", doc: "The server's process.", fields: commands}
+	}
+	return append(commands,
+		whole("port", "The port that the server listens on.", func(c *Component) *int { return &server(c).Port }, 1, 65535).or("8000"),
+		text("base_path", "The prefix of its paths.", func(c *Component) *string { return &server(c).BasePath }),
+		headers("env", "Variables of its process.", newScopes().env, func(c *Component) *map[string]*expr.Template { return &server(c).Env }),
+		text("health_path", "A path that answers 200 when it is ready.", func(c *Component) *string { return &server(c).HealthPath }),
+		field[Component]{name: "manage", doc: "The server's process, one level down.", schema: ref(manage), read: func(d *decoder, n *node, c *Component) {
+			if n.given() {
+				manage().read(d, n, c)
+			}
+		}},
+	)
+}
+
+// readComponents reads the section components.
+func (d *decoder) readComponents(doc *Document, entries []entry) {
+	for _, e := range entries {
+		if c := d.component(e); c != nil {
+			doc.Components[c.ID] = c
+		}
+	}
+}
+
+func (d *decoder) component(e entry) *Component {
+	n := e.n
+	if n.kind != mapping {
+		d.wrong(n, "", "a component must be a mapping, and is %s", n.word())
+		return nil
+	}
+	kind := HTTPClient
+	if t := n.get("type"); t.given() {
+		word, ok := d.words(t)
+		if !ok || !d.oneOf(t, "type", word, componentTypes()) {
+			// Its id is known all the same, so that nobody is told that it is missing.
+			d.broken[e.id] = true
+			return nil
+		}
+		kind = word
+	}
+	c := &Component{Pos: n.pos, ID: e.id}
+	shape, actions := componentShape(kind), actionShape(kind)
+	own := &node{kind: mapping, pos: n.pos, key: n.key, path: n.path}
+	inline := &node{kind: mapping, pos: n.pos, key: n.key, path: n.path}
+	for _, name := range n.names {
+		switch f := n.fields[name]; {
+		case shape.has(name):
+			own.put(name, f)
+		case actions.has(name):
+			inline.put(name, f)
+		default:
+			d.wrongKey(f, suggest(name, slices.Concat(shape.names(), actions.names())), "a component of type %s has no field %q", kind, name)
+		}
+	}
+	shape.read(d, own, c)
+	c.ID = e.id
+	c.Actions = map[string]*Action{}
+	several := section{singular: "action", plural: "actions", byID: true}
+	written := d.entries(n, several)
+	if !n.get("action").given() && !n.get("actions").given() {
+		written = []entry{{DefaultAction, inline}}
+	}
+	for _, w := range written {
+		if w.n.kind != mapping {
+			d.wrong(w.n, "", "an action must be a mapping, and is %s", w.n.word())
+			continue
+		}
+		d.unknown(w.n, "action of type "+kind, append(actions.names(), "id"))
+		if a := d.action(c, kind, w.id, overlay(inline, w.n), own); a != nil {
+			c.Actions[a.ID] = a
+		}
+	}
+	return c
+}
+
+// overlay lays an action's fields over those of its component; headers and params are merged key by key.
+func overlay(under, over *node) *node {
+	if under == over {
+		return over
+	}
+	all := &node{kind: mapping, pos: over.pos, key: over.key, path: over.path}
+	for _, name := range under.names {
+		all.put(name, under.fields[name])
+	}
+	for _, name := range over.names {
+		f, base := over.fields[name], under.get(name)
+		if base != nil && base.kind == mapping && f.kind == mapping && (name == "headers" || name == "params" || name == "env") {
+			f = mergeKeys(base, f, name == "headers")
+		}
+		if name != "id" {
+			all.put(name, f)
+		}
+	}
+	return all
+}
+
+func mergeKeys(base, over *node, foldCase bool) *node {
+	all := &node{kind: mapping, pos: over.pos, key: over.key, path: over.path}
+	for _, name := range base.names {
+		replaced := slices.ContainsFunc(over.names, func(o string) bool { return foldCase && strings.EqualFold(o, name) && o != name })
+		if !replaced {
+			all.put(name, base.fields[name])
+		}
+	}
+	for _, name := range over.names {
+		all.put(name, over.fields[name])
+	}
+	return all
+}
+
+// address compiles an action's URL: endpoint, or base_url and path.
+func (d *decoder) address(kind string, n, own *node, in scope) *expr.Template {
+	endpoint, path, base := n.get("endpoint"), n.get("path"), own.get("base_url")
+	if endpoint.given() {
+		if path.given() {
+			d.wrongKey(path, "keep one of them", "both endpoint and path are given")
+		}
+		return d.template(endpoint, in)
+	}
+	var baseText string
+	if kind == HTTPServer {
+		port, prefix := "8000", ""
+		if p := own.get("port"); p.given() {
+			port = fmt.Sprint(p.any())
+		}
+		if p, ok := own.get("base_path").text(); ok {
+			prefix = "/" + strings.Trim(p, "/")
+		}
+		baseText = "http://127.0.0.1:" + port + prefix
+	} else if base.given() {
+		s, ok := base.text()
+		if !ok {
+			d.wrong(base, "", "base_url must be text, and is %s", base.word())
+			return nil
+		}
+		if d.template(base, in) == nil {
+			return nil
+		}
+		baseText = s
+	}
+	if !path.given() {
+		if baseText == "" {
+			d.need(n, "write base_url and path, or endpoint", "it is not said where its requests go")
+			return nil
+		}
+		return d.quiet(baseText, in)
+	}
+	s, ok := path.text()
+	if !ok {
+		d.wrong(path, "", "path must be text, and is %s", path.word())
+		return nil
+	}
+	if d.template(path, in) == nil {
+		return nil
+	}
+	if baseText == "" {
+		d.need(path, "write base_url in the component, or endpoint in the place of path", "there is no base_url for the path")
+		return nil
+	}
+	return d.quiet(joinURL(baseText, s), in)
+}
+
+// quiet compiles text whose parts have been checked at their places.
+func (d *decoder) quiet(s string, in scope) *expr.Template {
+	t, _ := expr.Compile(s, in.rules)
+	return t
+}
+
+// joinURL joins with one slash; a path that begins with a query or an expression is put behind as it is.
+func joinURL(base, path string) string {
+	if path == "" || path[0] == '?' || strings.HasPrefix(path, "${") && strings.HasSuffix(base, "/") {
+		return base + path
+	}
+	return strings.TrimRight(base, "/") + "/" + strings.TrimLeft(path, "/")
+}

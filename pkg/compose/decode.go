@@ -1,0 +1,166 @@
+package compose
+
+import (
+	"fmt"
+	"slices"
+)
+
+// decoder turns nodes into the document and collects what is wrong.
+type decoder struct {
+	env      func(string) (string, bool)
+	look     func(path string) ([]byte, error) // reads a file that the document names; nil: they are not looked at
+	lines    map[string][]string               // by file
+	problems []Problem
+	needs    []Problem
+	uses     []use // of templates, in the part of the document that is being read
+	all      []use
+	scopes   scopes
+	files    []string // in the order of loading
+	depth    int
+	broken   map[string]bool // components that are there, and wrong in themselves
+	actions  map[*Action]*node
+	jobs     map[*Job]*draft
+	wanted   []wanted
+	outputs  []workflowUses
+}
+
+// wrong reports a problem at a value.
+func (d *decoder) wrong(n *node, hint, format string, args ...any) {
+	d.report(&d.problems, n.pos, n.path, fmt.Sprintf(format, args...), hint)
+}
+
+// wrongKey reports a problem at the key that leads to a value.
+func (d *decoder) wrongKey(n *node, hint, format string, args ...any) {
+	pos := n.key
+	if pos == (Pos{}) {
+		pos = n.pos
+	}
+	d.report(&d.problems, pos, n.path, fmt.Sprintf(format, args...), hint)
+}
+
+// need reports what must be there before the document can be started.
+func (d *decoder) need(n *node, hint, format string, args ...any) {
+	d.report(&d.needs, n.pos, n.path, fmt.Sprintf(format, args...), hint)
+}
+
+func (d *decoder) report(to *[]Problem, pos Pos, path, message, hint string) {
+	if len(*to) < maxProblems {
+		*to = append(*to, Problem{Pos: pos, Path: path, Message: message, Hint: hint, Line: lineAt(d.lines[pos.File], pos.Line)})
+	}
+}
+
+// shape says what a mapping may hold. It is what the decoder reads by, and what the JSON Schema is made from.
+type shape[T any] struct {
+	name   string // of the thing, as messages call it: "callback"
+	doc    string
+	fields []field[T]
+	short  *shorthand[T] // what may stand in the place of the mapping
+}
+
+// field is one key of a mapping.
+type field[T any] struct {
+	name     string
+	doc      string
+	schema   schema
+	required bool
+	fallback string // YAML; read where the key is not given
+	read     func(d *decoder, n *node, into *T)
+}
+
+// shorthand is another form of a mapping: a word, a list.
+type shorthand[T any] struct {
+	kinds  []kind
+	schema schema
+	read   func(d *decoder, n *node, into *T)
+}
+
+// must makes a field a required one.
+func (f field[T]) must() field[T] {
+	f.required = true
+	return f
+}
+
+// or gives a field its default, as it would be written.
+func (f field[T]) or(fallback string) field[T] {
+	f.fallback = fallback
+	return f
+}
+
+// names gives the keys.
+func (s shape[T]) names() []string {
+	names := make([]string, len(s.fields))
+	for i, f := range s.fields {
+		names[i] = f.name
+	}
+	return names
+}
+
+// has tells whether there is such a key.
+func (s shape[T]) has(name string) bool {
+	return slices.ContainsFunc(s.fields, func(f field[T]) bool { return f.name == name })
+}
+
+// read reads a mapping or its shorthand. It tells whether it was one.
+func (s shape[T]) read(d *decoder, n *node, into *T) bool {
+	if d.depth++; d.depth > maxDepth {
+		d.depth--
+		return false
+	}
+	defer func() { d.depth-- }()
+	if n.kind != mapping {
+		if s.short != nil && slices.Contains(s.short.kinds, n.kind) {
+			s.defaults(d, n, into, nil)
+			s.short.read(d, n, into)
+			return true
+		}
+		d.wrong(n, "", "%s must be a mapping, and is %s", s.article(), n.word())
+		return false
+	}
+	d.unknown(n, s.name, s.names())
+	s.defaults(d, n, into, n)
+	return true
+}
+
+// defaults reads the fields that n gives, and the defaults of the others.
+func (s shape[T]) defaults(d *decoder, at *node, into *T, n *node) {
+	for _, f := range s.fields {
+		switch v := n.get(f.name); {
+		case v != nil && (v.given() || f.fallback == "" && !f.required):
+			f.read(d, v, into)
+		case f.required && n != nil:
+			if v == nil {
+				v = at
+			}
+			d.wrong(v, "", "%s needs %s", s.article(), f.name)
+		case f.fallback != "":
+			f.read(d, fallbackNode(f.fallback, at), into)
+		}
+	}
+}
+
+func fallbackNode(text string, at *node) *node {
+	n := (&reader{}).read([]byte(text))
+	n.place(at.pos)
+	n.path = at.path
+	return n
+}
+
+func (s shape[T]) article() string { return article(s.name) }
+
+func article(name string) string {
+	switch name[0] {
+	case 'a', 'e', 'i', 'o':
+		return "an " + name
+	default:
+		return "a " + name
+	}
+}
+
+// unknown reports the keys of a mapping that nobody reads.
+func (d *decoder) unknown(n *node, what string, known []string) {
+	for _, name := range n.names {
+		if !slices.Contains(known, name) {
+			d.wrongKey(n.fields[name], suggest(name, known), "%s has no field %q", article(what), name)
+		}
+	}
+}

@@ -1,0 +1,253 @@
+package compose
+
+import (
+	"bytes"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"math"
+	"regexp"
+	"strconv"
+	"strings"
+	"unicode/utf8"
+
+	"go.yaml.in/yaml/v3"
+
+	"github.com/switchbackhq/switchback/pkg/value"
+)
+
+// The bounds of a compose file. A definition must fit into one NATS message.
+const (
+	maxFileSize = 1 << 20
+	maxDepth    = 64
+	maxNodes    = 100_000
+	maxProblems = 200
+)
+
+// reader turns YAML into nodes.
+type reader struct {
+	file     string
+	lines    []string
+	problems []Problem
+	count    int
+	stack    map[*yaml.Node]bool // anchors that are being expanded
+	full     bool                // maxNodes reached
+}
+
+var lineNumber = regexp.MustCompile(`line (\d+): (.*)`)
+
+// read parses one file. The node is nil where nothing can be made of it.
+func (r *reader) read(data []byte) *node {
+	if len(data) > maxFileSize {
+		r.problem(Pos{File: r.file}, fmt.Sprintf("the file is larger than %d KiB", maxFileSize>>10), "")
+		return nil
+	}
+	data = bytes.TrimPrefix(data, []byte("\xef\xbb\xbf"))
+	r.lines = strings.Split(string(data), "\n")
+	if at := invalidUTF8(data); at >= 0 {
+		line := 1 + bytes.Count(data[:at], []byte("\n"))
+		r.problem(Pos{File: r.file, Line: line}, "the file is not UTF-8", "save it as UTF-8")
+		return nil
+	}
+	var doc yaml.Node
+	dec := yaml.NewDecoder(bytes.NewReader(data))
+	if err := dec.Decode(&doc); err != nil {
+		if errors.Is(err, io.EOF) {
+			return &node{pos: Pos{File: r.file, Line: 1, Column: 1}}
+		}
+		r.syntax(err)
+		return nil
+	}
+	var second yaml.Node
+	switch err := dec.Decode(&second); {
+	case err == nil:
+		r.problem(r.pos(&second), "the file holds a second document", "write one document a file; -f takes several files")
+	case !errors.Is(err, io.EOF):
+		r.syntax(err)
+	}
+	r.stack = map[*yaml.Node]bool{}
+	if len(doc.Content) == 0 {
+		return &node{pos: Pos{File: r.file, Line: 1, Column: 1}}
+	}
+	return r.node(doc.Content[0], 0)
+}
+
+func (r *reader) problem(pos Pos, message, hint string) {
+	if len(r.problems) < maxProblems {
+		r.problems = append(r.problems, Problem{Pos: pos, Message: message, Hint: hint, Line: lineAt(r.lines, pos.Line)})
+	}
+}
+
+// syntax reports what the YAML parser says.
+func (r *reader) syntax(err error) {
+	pos, message := Pos{File: r.file}, strings.TrimPrefix(err.Error(), "yaml: ")
+	if m := lineNumber.FindStringSubmatch(message); m != nil {
+		pos.Line, _ = strconv.Atoi(m[1])
+		message = m[2]
+	}
+	hint := ""
+	text := lineAt(r.lines, pos.Line)
+	switch {
+	case strings.Contains(message, "unknown anchor"):
+	case strings.HasPrefix(strings.TrimLeft(text, " "), "\t"):
+		hint = "indent with spaces: YAML takes no tabs"
+	case strings.Contains(text, "${"):
+		hint = `put a value with ${…} in quotes within { } and [ ], and where it holds ": " or " #"`
+	}
+	r.problem(pos, "this is not YAML: "+message, hint)
+}
+
+func (r *reader) pos(n *yaml.Node) Pos { return Pos{File: r.file, Line: n.Line, Column: n.Column} }
+
+func (r *reader) node(y *yaml.Node, depth int) *node {
+	n := &node{pos: r.pos(y)}
+	if r.full {
+		return n
+	}
+	r.count++
+	switch {
+	case r.count > maxNodes:
+		r.full = true
+		r.problem(n.pos, fmt.Sprintf("the file holds more than %d values, aliases counted where they are used", maxNodes), "")
+		return n
+	case depth > maxDepth:
+		r.problem(n.pos, fmt.Sprintf("this is nested more than %d levels deep", maxDepth), "")
+		return n
+	}
+	switch y.Kind {
+	case yaml.AliasNode:
+		if r.stack[y.Alias] {
+			r.problem(n.pos, fmt.Sprintf("the alias *%s holds itself", y.Value), "")
+			return n
+		}
+		r.stack[y.Alias] = true
+		defer delete(r.stack, y.Alias)
+		return r.node(y.Alias, depth+1)
+	case yaml.SequenceNode:
+		n.kind = list
+		for _, item := range y.Content {
+			n.items = append(n.items, r.node(item, depth+1))
+		}
+	case yaml.MappingNode:
+		n.kind = mapping
+		r.mapping(y, n, depth)
+	case yaml.ScalarNode:
+		v, err := scalarValue(y)
+		if err != nil {
+			r.problem(n.pos, err.Error(), "")
+		}
+		if n.value = v; v != nil {
+			n.kind = scalar
+		}
+	}
+	return n
+}
+
+func (r *reader) mapping(y *yaml.Node, n *node, depth int) {
+	var merges []*yaml.Node
+	for i := 0; i+1 < len(y.Content); i += 2 {
+		k, v := y.Content[i], y.Content[i+1]
+		if k.Kind == yaml.AliasNode {
+			k = k.Alias
+		}
+		if k.Kind != yaml.ScalarNode || k.ShortTag() == "!!null" {
+			r.problem(r.pos(k), "a key must be text", "")
+			continue
+		}
+		if k.ShortTag() == "!!merge" {
+			merges = append(merges, v)
+			continue
+		}
+		if first := n.fields[k.Value]; first != nil {
+			r.problem(r.pos(k), fmt.Sprintf("the key %q is here twice", k.Value), fmt.Sprintf("it is first given in line %d", first.key.Line))
+			continue
+		}
+		child := r.node(v, depth+1)
+		child.key = r.pos(k)
+		n.put(k.Value, child)
+	}
+	for _, m := range merges {
+		r.merge(m, n, depth)
+	}
+}
+
+// merge takes over, from the value of a key <<, what the mapping does not say itself.
+func (r *reader) merge(y *yaml.Node, n *node, depth int) {
+	from := r.node(y, depth+1)
+	sources := []*node{from}
+	if from.kind == list {
+		sources = from.items
+	}
+	for _, source := range sources {
+		if source.kind != mapping {
+			r.problem(source.pos, "<< takes a mapping or a list of mappings", "")
+			continue
+		}
+		for _, name := range source.names {
+			if n.get(name) == nil {
+				n.put(name, source.fields[name])
+			}
+		}
+	}
+}
+
+// scalarValue gives nil, bool, string, int64, float64 or json.Number.
+func scalarValue(y *yaml.Node) (any, error) {
+	switch y.ShortTag() {
+	case "!!null":
+		return nil, nil
+	case "!!str", "!!timestamp":
+		return y.Value, nil
+	case "!!bool":
+		var b bool
+		if err := y.Decode(&b); err != nil {
+			return nil, fmt.Errorf("%q is not true or false", y.Value)
+		}
+		return b, nil
+	case "!!int", "!!float":
+		if n, err := value.Number(y.Value); err == nil {
+			return n, nil
+		}
+		var v any
+		if err := y.Decode(&v); err != nil {
+			return nil, fmt.Errorf("%q is not a number", y.Value)
+		}
+		switch v := v.(type) {
+		case int:
+			return int64(v), nil
+		case int64:
+			return v, nil
+		case uint64:
+			return json.Number(strconv.FormatUint(v, 10)), nil
+		case float64:
+			if !math.IsNaN(v) && !math.IsInf(v, 0) {
+				return v, nil
+			}
+		}
+		return nil, fmt.Errorf("%q is not a number that JSON can hold", y.Value)
+	default:
+		return nil, fmt.Errorf("the tag %s is not taken here", y.Tag)
+	}
+}
+
+func invalidUTF8(data []byte) int {
+	if utf8.Valid(data) {
+		return -1
+	}
+	for i := 0; i < len(data); {
+		r, size := utf8.DecodeRune(data[i:])
+		if r == utf8.RuneError && size == 1 {
+			return i
+		}
+		i += size
+	}
+	return -1
+}
+
+func lineAt(lines []string, line int) string {
+	if line < 1 || line > len(lines) {
+		return ""
+	}
+	return strings.TrimRight(lines[line-1], "\r\n ")
+}

@@ -1,0 +1,131 @@
+package compose
+
+import (
+	"fmt"
+	"slices"
+	"strconv"
+
+	"github.com/switchbackhq/switchback/pkg/expr"
+)
+
+// references checks what every template of the document refers to outside of a run: gateways, listeners, variables.
+func (d *decoder) references(doc *Document) {
+	for _, u := range d.all {
+		for _, r := range u.refs {
+			switch r.Source {
+			case "gateway":
+				d.gatewayRef(doc, u, r)
+			case "listener":
+				d.listenerRef(doc, u, r)
+			}
+		}
+		for _, name := range d.unset(u.n) {
+			d.need(u.n, "set it, or give it a default: ${env."+name+" | …}", "the variable %s is not set", name)
+		}
+	}
+	for _, l := range doc.Listeners {
+		for _, t := range l.Triggers {
+			if v, ok := literal(t.Workflow); ok {
+				d.wanted = append(d.wanted, wanted{fmt.Sprint(v), d.triggerNode(l, t)})
+			}
+		}
+	}
+	for _, g := range doc.Gateways {
+		if g.OnURL != "" {
+			d.wanted = append(d.wanted, wanted{g.OnURL, &node{pos: g.Pos, path: "gateways." + g.ID}})
+		}
+	}
+	if len(doc.Workflows) == 0 {
+		pos := Pos{}
+		if len(d.files) > 0 {
+			pos.File = d.files[0]
+		}
+		d.report(&d.needs, pos, "workflows", "there is no workflow to run", "add workflow: or workflows:")
+	}
+}
+
+func literal(t *expr.Template) (any, bool) {
+	if t == nil {
+		return nil, false
+	}
+	return t.Literal()
+}
+
+func (d *decoder) triggerNode(l *Listener, t *Trigger) *node {
+	return &node{pos: t.Pos, path: "listeners." + l.ID}
+}
+
+func (d *decoder) gatewayRef(doc *Document, u use, r expr.Reference) {
+	parts := []string{"public_url", "public_address", "port", "driver", "status"}
+	if len(r.Path) > 0 && !slices.Contains(parts, r.Path[0].Name) {
+		d.wrongRef(u, r, suggest(r.Path[0].Name, parts), fmt.Sprintf("a gateway has no %s", r.Path[0].Name))
+	}
+	port, err := strconv.Atoi(r.Arg)
+	if err != nil || port < 1 || port > 65535 {
+		d.wrongRef(u, r, "write ${gateway:8090.public_url}, with the local port", fmt.Sprintf("%q is not a port", r.Arg))
+		return
+	}
+	if doc.Gateway(port) == nil && doc.listenerAt(port, true) == nil {
+		hint := ""
+		var ports []string
+		for _, g := range doc.Gateways {
+			for _, p := range g.Ports {
+				ports = append(ports, strconv.Itoa(p.Local))
+			}
+		}
+		switch {
+		case len(ports) > 0:
+			hint = suggest(r.Arg, ports)
+		case doc.listenerAt(port, false) != nil:
+			hint = "add a gateway for the port, or public_url to the listener"
+		}
+		d.wrongRef(u, r, hint, fmt.Sprintf("there is no gateway for port %d, and no listener on it has a public_url", port))
+	}
+}
+
+// Gateway gives the gateway that forwards the local port, or nil.
+func (d *Document) Gateway(port int) *Gateway {
+	for _, g := range d.Gateways {
+		if slices.ContainsFunc(g.Ports, func(p PortForward) bool { return p.Local == port }) {
+			return g
+		}
+	}
+	return nil
+}
+
+func (d *Document) listenerAt(port int, public bool) *Listener {
+	for _, l := range d.Listeners {
+		if l.Port == port && (l.PublicURL != "" || !public) {
+			return l
+		}
+	}
+	return nil
+}
+
+func (d *decoder) listenerRef(doc *Document, u use, r expr.Reference) {
+	parts := []string{"id", "url", "base_url"}
+	if len(r.Path) == 0 || !slices.Contains(parts, r.Path[0].Name) {
+		name := ""
+		if len(r.Path) > 0 {
+			name = r.Path[0].Name
+		}
+		d.wrongRef(u, r, suggest(name, parts), "a listener has id, url and base_url")
+		return
+	}
+	if r.Path[0].Name == "id" && r.Arg == "" {
+		return
+	}
+	if r.Arg != "" {
+		var ids []string
+		for _, l := range doc.Listeners {
+			if ids = append(ids, l.ID); l.ID == r.Arg {
+				return
+			}
+		}
+		d.wrongRef(u, r, suggest(r.Arg, ids), fmt.Sprintf("there is no listener %q", r.Arg))
+		return
+	}
+	if doc.Listener("") == nil {
+		d.need(u.n.at(r.At), "add a listener with a callback", "there is no callback listener for ${%s}", r.Text)
+	}
+}

@@ -1,0 +1,206 @@
+package compose
+
+import (
+	"maps"
+	"regexp"
+	"slices"
+	"strings"
+	"unicode/utf8"
+
+	"github.com/switchbackhq/switchback/pkg/expr"
+)
+
+// scope is what the templates of a field may refer to.
+type scope struct {
+	name  string // where, for messages: "a job's input"
+	rules expr.Rules
+}
+
+// scopes are the scopes of a compose file.
+type scopes struct {
+	env      scope // typed fields
+	received scope // a listener's templates
+	request  scope // what a component sends
+	response scope // what is evaluated when the response is there
+	result   scope // a component's output, and the status of a poll
+	input    scope // of a job: before it runs
+	output   scope // of a job: when it has run
+	each     scope // one item's input
+	eachDone scope // one item's output
+	whole    scope // a workflow's output
+}
+
+func newScopes() scopes {
+	of := func(name string, sources ...string) scope {
+		rules := expr.Rules{Sources: map[string]expr.Arg{"env": expr.NoArg}}
+		for _, s := range sources {
+			switch s {
+			case "gateway":
+				rules.Sources[s] = expr.RequiredArg
+			case "listener":
+				rules.Sources[s] = expr.OptionalArg
+			default:
+				rules.Sources[s] = expr.NoArg
+			}
+		}
+		return scope{name, rules}
+	}
+	run := []string{"input", "jobs", "context", "gateway", "listener", "error"}
+	action := []string{"input", "context", "gateway", "listener"}
+	with := func(base []string, more ...string) []string { return slices.Concat(base, more) }
+	return scopes{
+		env:      of("this field"),
+		received: of("a listener", "body", "query", "header", "path", "item", "request"),
+		request:  of("a component's request", action...),
+		response: of("a completion", with(action, "response")...),
+		result:   of("a component's output", with(action, "response", "result")...),
+		input:    of("a job's input", with(run, "output")...),
+		output:   of("a job's output", with(run, "output")...),
+		each:     of("an item's input", with(run, "output", "item", "index")...),
+		eachDone: of("an item's output", with(run, "output", "item", "index")...),
+		whole:    of("a workflow's output", with(run, "output")...),
+	}
+}
+
+// use is a template at its place in the file.
+type use struct {
+	n    *node
+	in   scope
+	refs []expr.Reference
+}
+
+// template compiles a value and notes its references. It is nil where the value cannot be compiled, which is reported.
+func (d *decoder) template(n *node, in scope) *expr.Template {
+	t := d.compile(n, in)
+	if t == nil {
+		return nil
+	}
+	if refs := t.References(); len(refs) > 0 {
+		u := use{n: n, in: in, refs: refs}
+		d.uses = append(d.uses, u)
+		d.all = append(d.all, u)
+	}
+	return t
+}
+
+func (d *decoder) compile(n *node, in scope) *expr.Template {
+	t, problems := expr.Compile(n.any(), in.rules)
+	for _, p := range problems {
+		at := n.at(p.Path)
+		hint := p.Hint
+		d.report(&d.problems, d.within(at, p.Offset), at.path, p.Message, hint)
+	}
+	if len(problems) > 0 {
+		return nil
+	}
+	return t
+}
+
+// wrongRef reports a problem at a reference.
+func (d *decoder) wrongRef(u use, r expr.Reference, hint, message string) {
+	at := u.n.at(r.At)
+	d.report(&d.problems, d.within(at, r.Offset), at.path, message, hint)
+}
+
+// within gives the place of a byte in the text of a scalar. The ${ of the value are counted and found again in the
+// file, so that it holds for quoted, folded and literal text.
+func (d *decoder) within(n *node, offset int) Pos {
+	s, ok := n.text()
+	if !ok || offset > len(s) || n.pos.Line == 0 {
+		return n.pos
+	}
+	start := strings.LastIndex(s[:min(len(s), offset+2)], "${")
+	if start < 0 {
+		return n.pos
+	}
+	nth := strings.Count(s[:start], "${")
+	behind := utf8.RuneCountInString(s[start:max(start, offset)])
+	lines := d.lines[n.pos.File]
+	column := n.pos.Column
+	for line := n.pos.Line; line <= len(lines); line++ {
+		text := lines[line-1]
+		from := byteAt(text, column-1)
+		for i := strings.Index(text[from:], "${"); i >= 0; i = strings.Index(text[from:], "${") {
+			from += i
+			if nth == 0 {
+				return Pos{File: n.pos.File, Line: line, Column: utf8.RuneCountInString(text[:from]) + 1 + behind}
+			}
+			nth--
+			from += 2
+		}
+		column = 1
+	}
+	return n.pos
+}
+
+func byteAt(s string, runes int) int {
+	for i := range s {
+		if runes <= 0 {
+			return i
+		}
+		runes--
+	}
+	return len(s)
+}
+
+func hasExpression(s string) bool { return strings.Contains(s, "${") }
+
+// expressions gives what stands within each ${…} of a text, the outermost ones alone.
+func expressions(s string) []string {
+	var all []string
+	for i := 0; i+1 < len(s); i++ {
+		if s[i] != '$' || s[i+1] != '{' {
+			continue
+		}
+		if i > 0 && s[i-1] == '$' {
+			i++
+			continue
+		}
+		depth, quote, start := 1, byte(0), i+2
+		for i = start; i < len(s) && depth > 0; i++ {
+			switch c := s[i]; {
+			case quote != 0:
+				if c == '\\' {
+					i++
+				} else if c == quote {
+					quote = 0
+				}
+			case c == '"' || c == '\'':
+				quote = c
+			case c == '{':
+				depth++
+			case c == '}':
+				depth--
+			}
+		}
+		if depth == 0 {
+			all = append(all, s[start:i-1])
+			i--
+		}
+	}
+	return all
+}
+
+// A variable that is read as it stands, with nothing to fall back on.
+var bareVariable = regexp.MustCompile(`^\s*env(?:\.([\pL\pN_-]+)|\["([^"]+)"\])\s*(?:as\s+\w+\s*)?$`)
+
+// unset gives the variables that a template needs and that are not set.
+func (d *decoder) unset(n *node) []string {
+	names := map[string]bool{}
+	n.leaves(func(leaf *node) {
+		s, _ := leaf.text()
+		if !hasExpression(s) {
+			return
+		}
+		for _, e := range expressions(s) {
+			m := bareVariable.FindStringSubmatch(e)
+			if m == nil {
+				continue
+			}
+			if _, ok := d.env(m[1] + m[2]); !ok {
+				names[m[1]+m[2]] = true
+			}
+		}
+	})
+	return slices.Sorted(maps.Keys(names))
+}

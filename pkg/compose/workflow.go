@@ -1,0 +1,218 @@
+package compose
+
+import (
+	"maps"
+	"regexp"
+	"slices"
+	"time"
+
+	"github.com/switchbackhq/switchback/pkg/expr"
+)
+
+func workflowShape() shape[Workflow] {
+	sc := newScopes()
+	return shape[Workflow]{name: "workflow", doc: "A set of jobs and their order.", fields: []field[Workflow]{
+		text("id", "Its name, where workflows are a list.", func(w *Workflow) *string { return &w.ID }),
+		text("title", "What people call it.", func(w *Workflow) *string { return &w.Title }),
+		text("description", "What it does.", func(w *Workflow) *string { return &w.Description }),
+		{name: "input", doc: "The fields of a run's input, each {type, required, default, enum, description}.", schema: schema{"type": "object"}, read: readInputs},
+		template("output", "The run's output; the terminal job's where it is not given.", sc.whole, func(w *Workflow) **expr.Template { return &w.Output }),
+		span("timeout", "How long a run may take.", func(w *Workflow) *time.Duration { return &w.Timeout }),
+		part("concurrency", "How many runs go at once.", concurrencyShape, func(w *Workflow) **Concurrency { return &w.Concurrency }),
+		part("on_failure", "A workflow that is run when a run has failed.", hookShape, func(w *Workflow) **Hook { return &w.OnFailure }),
+		part("on_success", "A workflow that is run when a run has completed.", hookShape, func(w *Workflow) **Hook { return &w.OnSuccess }),
+		{name: "job", doc: "The job, where there is one.", schema: ref(jobShape), read: skip[Workflow]},
+		{name: "jobs", doc: "The jobs.", schema: schema{"type": "array", "items": ref(jobShape)}, read: skip[Workflow]},
+	}}
+}
+
+func concurrencyShape() shape[Concurrency] {
+	limit := whole("limit", "Runs at once.", func(c *Concurrency) *int { return &c.Limit }, 1, 1_000_000).must()
+	return shape[Concurrency]{
+		name: "concurrency", doc: "How many runs go at once.",
+		fields: []field[Concurrency]{
+			limit,
+			template("key", "The limit is for each value of this.", newScopes().whole, func(c *Concurrency) **expr.Template { return &c.Key }),
+		},
+		short: &shorthand[Concurrency]{kinds: []kind{scalar}, schema: limit.schema, read: limit.read},
+	}
+}
+
+func hookShape() shape[Hook] {
+	name := field[Hook]{name: "workflow", doc: "The workflow to run.", schema: schema{"type": "string"}, required: true, read: func(d *decoder, n *node, h *Hook) {
+		h.Pos = n.pos
+		if s, ok := d.words(n); ok {
+			h.Workflow = s
+			d.wanted = append(d.wanted, wanted{s, n})
+		}
+	}}
+	return shape[Hook]{
+		name: "hook", doc: "A workflow that is run when another has ended.",
+		fields: []field[Hook]{
+			name,
+			template("input", "Its input; the run document where it is not given.", newScopes().whole, func(h *Hook) **expr.Template { return &h.Input }),
+		},
+		short: &shorthand[Hook]{kinds: []kind{scalar}, schema: name.schema, read: name.read},
+	}
+}
+
+func inputTypes() []string {
+	return []string{"any", "string", "integer", "number", "boolean", "object", "array"}
+}
+
+func inputShape() shape[Input] {
+	kindOf := choice("type", "The type of the value.", func(i *Input) *string { return &i.Type }, inputTypes()...).or("any")
+	bound := func(name, doc string, p func(*Input) **float64) field[Input] {
+		return field[Input]{name: name, doc: doc, schema: schema{"type": "number"}, read: func(d *decoder, n *node, i *Input) {
+			f, ok := d.float(n, name)
+			if ok {
+				*p(i) = &f
+			}
+		}}
+	}
+	return shape[Input]{
+		name: "input", doc: "A field of a run's input.",
+		fields: []field[Input]{
+			kindOf,
+			flag("required", "It must be there.", func(i *Input) *bool { return &i.Required }).or("false"),
+			{name: "default", doc: "Its value where it is missing.", schema: schema{}, read: func(_ *decoder, n *node, i *Input) { i.Default = expr.Literal(n.any()) }},
+			{name: "enum", doc: "The values that it may have.", schema: schema{"type": "array"}, read: func(d *decoder, n *node, i *Input) {
+				for _, item := range d.items(n, "enum") {
+					i.Enum = append(i.Enum, item.any())
+				}
+			}},
+			text("description", "What it is.", func(i *Input) *string { return &i.Description }),
+			bound("minimum", "The least number.", func(i *Input) **float64 { return &i.Minimum }),
+			bound("maximum", "The greatest number.", func(i *Input) **float64 { return &i.Maximum }),
+			{name: "pattern", doc: "A regular expression that text must match.", schema: schema{"type": "string"}, read: func(d *decoder, n *node, i *Input) {
+				if s, ok := d.words(n); ok {
+					if _, err := regexp.Compile(s); err != nil {
+						d.wrong(n, "", "pattern: %v", err)
+					}
+					i.Pattern = s
+				}
+			}},
+		},
+		short: &shorthand[Input]{kinds: []kind{scalar}, schema: kindOf.schema, read: kindOf.read},
+	}
+}
+
+func readInputs(d *decoder, n *node, w *Workflow) {
+	if n.kind != mapping {
+		if n.given() {
+			d.wrong(n, "a job's input goes into the job", "a workflow's input must be a mapping of its fields, and is %s", n.word())
+		}
+		return
+	}
+	w.Inputs = []*Input{}
+	for _, name := range n.names {
+		i := &Input{Pos: n.fields[name].pos, Name: name}
+		if f := n.fields[name]; inputShape().read(d, f, i) {
+			w.Inputs = append(w.Inputs, i)
+		}
+	}
+}
+
+// readWorkflows reads the section workflows.
+func (d *decoder) readWorkflows(doc *Document, entries []entry) {
+	for _, e := range entries {
+		if e.n.kind != mapping {
+			d.wrong(e.n, "", "a workflow must be a mapping, and is %s", e.n.word())
+			continue
+		}
+		doc.Workflows = append(doc.Workflows, d.workflow(e))
+	}
+}
+
+func (d *decoder) workflow(e entry) *Workflow {
+	w := &Workflow{Pos: e.n.pos}
+	d.uses = nil
+	own, inline := d.inlineJob(e.n)
+	workflowShape().read(d, own, w)
+	w.ID = e.id
+	d.outputs = append(d.outputs, workflowUses{w, d.uses})
+	jobs := section{singular: "job", plural: "jobs"}
+	entries := []entry{{DefaultID("job"), inline}}
+	if inline == nil {
+		if entries = d.entries(e.n, jobs); len(entries) == 0 {
+			if j := e.n.get("jobs"); !j.given() || j.kind == list {
+				d.wrong(e.n, "", "the workflow %s has no job", w.ID)
+			}
+		}
+	}
+	list := d.jobList(w, entries)
+	w.Jobs = append(list, d.fallbacks(w, list)...)
+	return w
+}
+
+// inlineJob parts a workflow's own fields from those of a job that is written right in it. inline is nil where the
+// jobs stand in a list.
+func (d *decoder) inlineJob(n *node) (own, inline *node) {
+	if n.get("jobs").given() || n.get("job").given() {
+		return d.withoutJobFields(n), nil
+	}
+	mine, job := workflowShape(), jobShape()
+	own = &node{kind: mapping, pos: n.pos, key: n.key, path: n.path}
+	inline = &node{kind: mapping, pos: n.pos, key: n.key, path: n.path}
+	for _, name := range n.names {
+		f := n.fields[name]
+		switch {
+		case name == "input" || name == "output" || name == "timeout":
+			inline.put(name, f)
+		case mine.has(name):
+			own.put(name, f)
+		case job.has(name):
+			inline.put(name, f)
+		default:
+			d.wrongKey(f, suggest(name, slices.Concat(mine.names(), job.names())), "a workflow has no field %q", name)
+		}
+	}
+	return own, inline
+}
+
+// withoutJobFields reports a job's fields beside a list of jobs.
+func (d *decoder) withoutJobFields(n *node) *node {
+	mine, job := workflowShape(), jobShape()
+	own := &node{kind: mapping, pos: n.pos, key: n.key, path: n.path}
+	for _, name := range n.names {
+		f := n.fields[name]
+		switch {
+		case mine.has(name):
+			own.put(name, f)
+		case job.has(name):
+			d.wrongKey(f, "move it into a job", "a workflow with several jobs has no %s of its own", name)
+		default:
+			d.wrongKey(f, suggest(name, mine.names()), "a workflow has no field %q", name)
+		}
+	}
+	return own
+}
+
+// wanted is a workflow that something names.
+type wanted struct {
+	id string
+	n  *node
+}
+
+// workflowUses are the references of a workflow's own templates.
+type workflowUses struct {
+	w    *Workflow
+	uses []use
+}
+
+// known checks that the workflows that are named are there.
+func (d *decoder) known(doc *Document) {
+	ids := map[string]bool{}
+	for _, w := range doc.Workflows {
+		ids[w.ID] = true
+	}
+	for _, w := range d.wanted {
+		switch {
+		case ids[w.id]:
+		case len(ids) == 0:
+			d.need(w.n, "", "the file has no workflow, and %s is to be run", w.id)
+		default:
+			d.wrong(w.n, suggest(w.id, slices.Sorted(maps.Keys(ids))), "there is no workflow %q", w.id)
+		}
+	}
+}
