@@ -16,11 +16,21 @@ WAITS ?= 200000
 
 # Tools are built once a version, into the user's cache, and not into the repository.
 GOLANGCI_VERSION := v2.12.2
+GOTESTSUM_VERSION := v1.13.0
 CACHE := $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/switchback
 TOOLS = $(CACHE)/tools/$(shell $(GO) env GOVERSION)
 GOLANGCI = $(TOOLS)/golangci-lint-$(GOLANGCI_VERSION)
+GOTESTSUM = $(TOOLS)/gotestsum-$(GOTESTSUM_VERSION)
 
-modules = $(GO) list -m -f '{{.Dir}}'
+# In CI the tests' last line counts them.
+TEST = $(GO) test
+ifdef CI
+TEST = $(GOTESTSUM) --format standard-quiet --
+test: $(GOTESTSUM)
+endif
+
+# each runs a command in the folder of every module, and fails at the end when it failed in one.
+each = failed=0; for dir in $$($(GO) list -m -f '{{.Dir}}'); do echo "$(1) $${dir\#$(CURDIR)/}"; (cd "$$dir" && $(2)) || failed=1; done; exit $$failed
 
 ##@ Work
 
@@ -40,7 +50,7 @@ demo: ## A run goes to sleep and a callback wakes it, all in one process
 
 .PHONY: test
 test: ## Test with the race detector (PKG=./pkg/expr RUN=TestName COUNT=10)
-	$(GO) test -race -timeout $(TIMEOUT) -run '$(RUN)' $(if $(filter-out 1,$(COUNT)),-count $(COUNT)) $(PKG)
+	$(TEST) -race -timeout $(TIMEOUT) -run '$(RUN)' $(if $(filter-out 1,$(COUNT)),-count $(COUNT)) $(PKG)
 
 .PHONY: bench
 bench: ## Measure ingest, roundtrip and park; a table, and JSON in bench/out/
@@ -66,11 +76,11 @@ check: lint vet imports modules ## Everything that CI checks, the tests excepted
 
 .PHONY: lint
 lint: $(GOLANGCI) ## Formatting and golangci-lint, module by module
-	@$(modules) | while read -r dir; do echo "lint $${dir#$(CURDIR)/}"; (cd "$$dir" && $(GOLANGCI) run ./...); done
+	@$(call each,lint,$(GOLANGCI) run ./...)
 
 .PHONY: fmt
 fmt: $(GOLANGCI) ## Format
-	@$(modules) | while read -r dir; do (cd "$$dir" && $(GOLANGCI) fmt ./...); done
+	@$(call each,format,$(GOLANGCI) fmt ./...)
 
 .PHONY: vet
 vet: ## go vet
@@ -82,12 +92,11 @@ imports: ## Who may import whom, package comments, go.mod files that agree
 
 .PHONY: modules
 modules: ## Each module builds and is tidy by itself, without go.work
-	@$(modules) | while read -r dir; do echo "module $${dir#$(CURDIR)/}"; \
-	  (cd "$$dir" && GOWORK=off $(GO) build ./... && GOWORK=off $(GO) mod tidy -diff); done
+	@$(call each,module,GOWORK=off $(GO) build ./... && GOWORK=off $(GO) mod tidy -diff)
 
 .PHONY: tidy
 tidy: ## Tidy every go.mod and go.work.sum
-	@$(modules) | while read -r dir; do (cd "$$dir" && GOWORK=off $(GO) mod tidy); done
+	@$(call each,tidy,GOWORK=off $(GO) mod tidy)
 	$(GO) work sync
 
 .PHONY: cover
@@ -101,10 +110,13 @@ clean: ## Remove what was built; the tools in $(CACHE) stay
 	rm -rf bin coverage.out coverage.html bench/out
 	$(GO) clean -testcache
 
-# Installed outside of the workspace, so that our requirements and its own do not meet.
-$(GOLANGCI):
-	@echo "building golangci-lint $(GOLANGCI_VERSION) once, into $(TOOLS): this takes minutes"
-	@mkdir -p $(TOOLS)
-	@build=$$(mktemp -d $(TOOLS)/build.XXXXXX) && trap 'rm -rf "$$build"' EXIT \
-	  && cd "$$build" && GOBIN="$$build" GOWORK=off GOFLAGS= $(GO) install github.com/golangci/golangci-lint/v2/cmd/golangci-lint@$(GOLANGCI_VERSION) \
-	  && mv "$$build/golangci-lint" $@
+# Installed outside of the workspace, so that a tool's requirements and ours do not meet.
+install = echo "building $(notdir $@) once, into $(TOOLS)"; mkdir -p $(TOOLS); \
+  build=$$(mktemp -d $(TOOLS)/build.XXXXXX); trap 'rm -rf "$$build"' EXIT; cd "$$build"; \
+  GOBIN="$$build" GOWORK=off GOFLAGS= $(GO) install $(1); mv "$$build/$(notdir $(firstword $(subst @, ,$(1))))" $@
+
+$(GOLANGCI): # takes minutes
+	@$(call install,github.com/golangci/golangci-lint/v2/cmd/golangci-lint@$(GOLANGCI_VERSION))
+
+$(GOTESTSUM):
+	@$(call install,gotest.tools/gotestsum@$(GOTESTSUM_VERSION))
