@@ -3,13 +3,13 @@ package expr
 import (
 	"maps"
 	"slices"
-	"strconv"
 	"strings"
-	"unicode"
-	"unicode/utf8"
 
 	"github.com/switchbackhq/switchback/pkg/value"
 )
+
+// spread is the key, and in lists the beginning of an item, that puts another map's or list's content in place.
+const spread = "..."
 
 type compiler struct {
 	rules    Rules
@@ -17,126 +17,103 @@ type compiler struct {
 	problems []Problem
 }
 
+func (c *compiler) problem(at []any, offset int, message, hint string) {
+	c.problems = append(c.problems, Problem{Path: at, Offset: offset, Message: message, Hint: hint})
+}
+
 func (c *compiler) value(v any, at []any) node {
+	if len(at) > value.MaxDepth {
+		c.problem(at[:8], 0, "maps and lists lie too deep in one another", "")
+		return constant{}
+	}
 	switch v := v.(type) {
 	case string:
 		return c.text(v, at)
 	case []any:
-		l, literal := make(list, len(v)), true
-		for i, item := range v {
-			l[i] = c.value(item, append(slices.Clip(at), i))
-			_, isConst := l[i].(constant)
-			literal = literal && isConst
-		}
-		if literal {
-			return constant{v}
-		}
-		return l
+		return c.list(v, at)
 	case map[string]any:
-		m, literal := make(mapping, 0, len(v)), true
-		for _, k := range slices.Sorted(maps.Keys(v)) {
-			n := c.value(v[k], append(slices.Clip(at), k))
-			_, isConst := n.(constant)
-			literal = literal && isConst
-			m = append(m, entry{k, n})
-		}
-		if literal {
-			return constant{v}
-		}
-		return m
+		return c.mapping(v, at)
 	default:
-		return constant{v}
+		return constant{plain(v)}
 	}
 }
 
+func (c *compiler) list(v []any, at []any) node {
+	n := make(list, len(v))
+	for i, item := range v {
+		at := append(slices.Clip(at), i)
+		if s, ok := item.(string); ok && strings.HasPrefix(s, spread+"${") {
+			if of, whole := c.whole(s, len(spread), at); whole {
+				n[i] = element{of: of, spread: true, name: s[len(spread):]}
+				continue
+			}
+		}
+		n[i] = element{of: c.value(item, at)}
+	}
+	return n.simplest()
+}
+
+func (c *compiler) mapping(v map[string]any, at []any) node {
+	n := make(mapping, 0, len(v))
+	if from, ok := v[spread]; ok {
+		n = c.spreads(n, from, append(slices.Clip(at), spread))
+	}
+	for _, k := range slices.Sorted(maps.Keys(v)) {
+		if k == spread {
+			continue
+		}
+		at := append(slices.Clip(at), k)
+		if i := strings.Index(k, "${"); i >= 0 && !strings.HasSuffix(k[:i], "$") {
+			c.problem(at, 0, "a key cannot hold ${…}: "+k, `spread a map instead: "...": ${fromPairs([[input.name, input.value]])}`)
+		}
+		n = append(n, entry{key: k, of: c.value(v[k], at)})
+	}
+	return n.simplest()
+}
+
+// spreads compiles what stands behind the key "...": a template or a list of them.
+func (c *compiler) spreads(n mapping, v any, at []any) mapping {
+	if l, ok := v.([]any); ok {
+		for i, item := range l {
+			n = append(n, entry{spread: true, of: c.value(item, append(slices.Clip(at), i)), name: name(item)})
+		}
+		return n
+	}
+	return append(n, entry{spread: true, of: c.value(v, at), name: name(v)})
+}
+
+// name is what a message calls a spread value.
+func name(v any) string {
+	if s, ok := v.(string); ok {
+		return s
+	}
+	return "the value"
+}
+
+// text compiles a string of the compose file.
 func (c *compiler) text(s string, at []any) node {
 	if !strings.Contains(s, "${") {
 		return constant{s}
 	}
-	var parts text
-	rest, pos := s, 0
-	var last *Reference
-	for {
-		i := strings.Index(rest, "${")
-		if i < 0 {
-			break
-		}
-		if i > 0 {
-			parts = append(parts, constant{rest[:i]})
-			if last != nil {
-				last.Follow = rest[:i]
-			}
-		}
-		end := strings.IndexByte(rest[i:], '}')
-		if end < 0 {
-			c.problems = append(c.problems, Problem{at, pos + i, "${ without }", "close it with }"})
-			return constant{s}
-		}
-		var n node
-		n, last = c.hole(rest[i+2:i+end], at, pos+i+2)
-		parts = append(parts, n)
-		pos += i + end + 1
-		rest = s[pos:]
+	p := &parser{compiler: c, s: s, at: at}
+	t := p.text(0, 0)
+	if t.whole != nil {
+		return t.whole
 	}
-	if rest != "" {
-		parts = append(parts, constant{rest})
-		if last != nil {
-			last.Follow = rest
-		}
-	}
-	if len(parts) == 1 {
-		return parts[0]
-	}
-	return parts
+	return t.node()
 }
 
-func (c *compiler) hole(s string, at []any, offset int) (node, *Reference) {
-	body, def, hasDefault := strings.Cut(s, "|")
-	body = strings.TrimSpace(body)
-	n := scanName(body)
-	ref := &Reference{Source: body[:n], Text: body, At: at, Offset: offset}
-	if _, ok := c.rules.Sources[ref.Source]; !ok {
-		c.problems = append(c.problems, Problem{at, offset, "unknown source " + strconv.Quote(ref.Source), ""})
-		return constant{}, nil
+// whole compiles a string that is one ${…} from pos on; it is false, and nothing has been done, where the string is not.
+func (c *compiler) whole(s string, pos int, at []any) (node, bool) {
+	refs, problems := len(c.refs), len(c.problems)
+	p := &parser{compiler: c, s: s, at: at}
+	t := p.text(pos, 0)
+	if t.whole == nil && len(c.problems) == problems {
+		c.refs = c.refs[:refs]
+		return nil, false
 	}
-	rest := body[n:]
-	if strings.HasPrefix(rest, ":") {
-		n = scanName(rest[1:])
-		ref.Arg, rest = rest[1:1+n], rest[1+n:]
+	if t.whole == nil {
+		return constant{}, true
 	}
-	for strings.HasPrefix(rest, ".") {
-		n = scanName(rest[1:])
-		ref.Path = append(ref.Path, Step{Name: rest[1 : 1+n]})
-		rest = rest[1+n:]
-		if n == 0 {
-			break
-		}
-	}
-	if rest != "" {
-		c.problems = append(c.problems, Problem{at, offset, "cannot read " + strconv.Quote(rest), ""})
-		return constant{}, nil
-	}
-	c.refs = append(c.refs, ref)
-	if !hasDefault {
-		return path{ref}, ref
-	}
-	def = strings.TrimSpace(def)
-	var d any = def
-	if v, err := value.Decode([]byte(def)); err == nil {
-		d = v
-	}
-	return fallback{path{ref}, constant{d}}, ref
-}
-
-// scanName gives the length of the name that s begins with.
-func scanName(s string) int {
-	n := 0
-	for n < len(s) {
-		r, size := utf8.DecodeRuneInString(s[n:])
-		if r != '_' && r != '-' && !unicode.IsLetter(r) && !unicode.IsDigit(r) && !unicode.IsMark(r) {
-			break
-		}
-		n += size
-	}
-	return n
+	return t.whole, true
 }

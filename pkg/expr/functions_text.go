@@ -1,0 +1,155 @@
+package expr
+
+import (
+	"math"
+	"strings"
+	"unicode/utf8"
+
+	"github.com/expr-lang/expr/builtin"
+
+	"github.com/switchbackhq/switchback/pkg/value"
+)
+
+func length(c *invocation, a []any) (any, error) {
+	switch v := a[0].(type) {
+	case string:
+		return int64(utf8.RuneCountInString(v)), nil
+	case map[string]any:
+		return int64(len(v)), nil
+	case nil, bool:
+		return nil, c.fail(0, v, "a text, a list or a map")
+	}
+	l, err := c.list(0, a[0])
+	if err != nil {
+		return nil, c.fail(0, a[0], "a text, a list or a map")
+	}
+	return int64(len(l)), nil
+}
+
+func typeOf(_ *invocation, a []any) (any, error) {
+	if value.IsNumber(a[0]) {
+		if n, _, err := toNum(a[0]); err != nil || n.is == isFloat {
+			return "float", nil
+		}
+		return "int", nil
+	}
+	return builtin.Type(a[0]), nil
+}
+
+func toString(c *invocation, a []any) (any, error) {
+	v, _, err := settle(a[0], c.grow, 0)
+	if err != nil {
+		return nil, err
+	}
+	if v == nil {
+		return "", nil
+	}
+	return value.Text(v), nil
+}
+
+func toJSON(c *invocation, a []any) (any, error) {
+	v, _, err := settle(a[0], c.grow, 0)
+	if err != nil {
+		return nil, err
+	}
+	b, err := value.Encode(v)
+	return string(b), err
+}
+
+func fromJSON(c *invocation, a []any) (any, error) {
+	s := a[0].(string)
+	if err := c.grow(8 * len(s)); err != nil {
+		return nil, err
+	}
+	v, err := value.Decode([]byte(s))
+	if err != nil {
+		return nil, &mistake{"fromJSON: " + err.Error(), ""}
+	}
+	return v, nil
+}
+
+func split(c *invocation, a []any) (any, error) {
+	n := -1
+	if len(a) > 2 {
+		n = a[2].(int)
+	}
+	s, at := a[0].(string), a[1].(string)
+	if err := c.grow(32 * (strings.Count(s, at) + 1)); err != nil {
+		return nil, err
+	}
+	parts := strings.SplitN
+	if c.name == "splitAfter" {
+		parts = strings.SplitAfterN
+	}
+	out := []any{}
+	for _, part := range parts(s, at, n) {
+		out = append(out, part)
+	}
+	return out, nil
+}
+
+func replace(c *invocation, a []any) (any, error) {
+	s, from, to, n := a[0].(string), a[1].(string), a[2].(string), -1
+	if len(a) > 3 {
+		n = a[3].(int)
+	}
+	times := strings.Count(s, from)
+	if n >= 0 {
+		times = min(times, n)
+	}
+	if err := c.growTimes(len(to), times); err != nil {
+		return nil, err
+	}
+	return strings.Replace(s, from, to, n), c.grow(len(s))
+}
+
+func repeat(c *invocation, a []any) (any, error) {
+	s, n := a[0].(string), a[1].(int)
+	if n < 0 {
+		return nil, &mistake{"repeat: the number is negative", ""}
+	}
+	if err := c.growTimes(len(s), n); err != nil {
+		return nil, err
+	}
+	return strings.Repeat(s, n), nil
+}
+
+// growTimes takes size bytes, times over.
+func (c *invocation) growTimes(size, times int) error {
+	if size > 0 && times > math.MaxInt/4/size {
+		return errTooLarge
+	}
+	return c.grow(size * times)
+}
+
+// join puts texts together; numbers, true and false are written as in a template.
+func join(c *invocation, a []any) (any, error) {
+	between := ""
+	if len(a) > 1 {
+		between = a[1].(string)
+	}
+	var b strings.Builder
+	for i, v := range a[0].([]any) {
+		switch v.(type) {
+		case nil, []any, map[string]any:
+			return nil, &mistake{"join: an item is " + kindOf(v) + ", not a text", ""}
+		}
+		s := value.Text(plain(v))
+		if i > 0 {
+			s = between + s
+		}
+		if err := c.grow(len(s)); err != nil {
+			return nil, err
+		}
+		b.WriteString(s)
+	}
+	return b.String(), nil
+}
+
+// index counts characters, as len and [from:to] do.
+func index(f func(s, of string) int) operator {
+	return func(_ *invocation, a []any) (any, error) {
+		s := a[0].(string)
+		return characters(s, f(s, a[1].(string))), nil
+	}
+}

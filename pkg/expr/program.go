@@ -1,0 +1,182 @@
+package expr
+
+import (
+	"errors"
+	"fmt"
+	"regexp"
+	"strings"
+
+	lang "github.com/expr-lang/expr"
+	"github.com/expr-lang/expr/conf"
+	"github.com/expr-lang/expr/file"
+	"github.com/expr-lang/expr/vm"
+
+	"github.com/switchbackhq/switchback/pkg/fault"
+)
+
+const (
+	// maxItems bounds the lists that one evaluation makes, in items; it is expr-lang's own budget.
+	maxItems = 1 << 20
+	// maxBytes bounds the texts and results that one evaluation makes.
+	maxBytes = 64 << 20
+)
+
+var (
+	errTooLarge  = errors.New("the outcome would be larger than 64 MiB")
+	errTooDeep   = errors.New("lists and maps would lie too deep in one another")
+	errNotFinite = errors.New("the outcome is no number")
+)
+
+// program is an expression compiled by expr-lang.
+type program struct {
+	code     *vm.Program
+	operands []operand
+	name     string // the expression as written
+}
+
+// evaluation is the environment of one run of a program: $env within it.
+type evaluation struct {
+	scope    Scope
+	operands []operand
+	grown    int
+	failed   error // what an operand answered
+}
+
+// grow takes n bytes of the evaluation's memory.
+func (e *evaluation) grow(n int) error {
+	if e.grown += n; e.grown > maxBytes || n < 0 {
+		return errTooLarge
+	}
+	return nil
+}
+
+func (n *program) eval(s Scope) (any, error) {
+	e := &evaluation{scope: s, operands: n.operands}
+	machine := vm.VM{MemoryBudget: maxItems}
+	v, err := machine.Run(n.code, e)
+	if err == nil {
+		v, _, err = settle(v, e.grow, 0)
+	}
+	switch {
+	case err == nil:
+		return v, nil
+	case e.failed != nil:
+		return nil, fmt.Errorf("%s: %w", n.name, e.failed)
+	}
+	message, hint := explain(err)
+	return nil, fault.New(fault.Unusable, n.name+": "+message, hint)
+}
+
+// mistake is what the functions of this package answer.
+type mistake struct{ message, hint string }
+
+func (m *mistake) Error() string { return m.message }
+
+// explain says what went wrong in an evaluation in words that fit this language.
+func explain(err error) (message, hint string) {
+	var m *mistake
+	if errors.As(err, &m) {
+		return m.message, m.hint
+	}
+	var located *file.Error
+	if !errors.As(err, &located) {
+		return err.Error(), ""
+	}
+	return reword(located.Message), ""
+}
+
+var (
+	unexpected = regexp.MustCompile(`^unexpected token (\w+)(?:\("(.*)"\))?`)
+	refCall    = regexp.MustCompile(` ?\b` + refFunc + `\(\$env,\d+\) ?`)
+)
+
+// reword puts expr-lang's messages into this language's words.
+func reword(message string) string {
+	if m := unexpected.FindStringSubmatch(message); m != nil {
+		switch {
+		case m[1] == "EOF":
+			return "something is missing at the end of the expression"
+		case m[2] == refFunc || m[2] == "$env":
+			return "an operator is missing before this"
+		}
+		return "unexpected " + m[2]
+	}
+	if strings.Contains(message, "memory budget exceeded") {
+		return "the expression makes lists of more than a million items"
+	}
+	return refCall.ReplaceAllString(message, "…")
+}
+
+// compile hands the expression that has been read to expr-lang. end is where it ends in the string.
+func (x *scanner) compile(end int) node {
+	source := x.out.String()
+	if strings.TrimSpace(source) == "" {
+		x.fail(x.start, "there is nothing before this", "name what to read, as in ${input.name}")
+		return constant{}
+	}
+	r := &rewriter{operands: x.operands, done: map[astNode]astNode{}}
+	code, err := lang.Compile(source,
+		lang.Env(evaluation{}), lang.Optimize(false), lang.Patch(r),
+		func(c *conf.Config) { declare(c.Functions); declareOnly(c) })
+	name := "${" + strings.TrimSpace(x.s[x.start:end]) + "}"
+	switch {
+	case r.failed != nil:
+		x.fail(x.position(source, r.at.From, end), r.failed.message, r.failed.hint)
+		return constant{}
+	case err != nil:
+		x.explain(source, err, end)
+		return constant{}
+	}
+	n := &program{code: code, operands: x.operands, name: name}
+	if len(x.operands) > 0 || x.varies {
+		return n
+	}
+	v, err := n.eval(nil)
+	if err != nil {
+		message, hint := explain(err)
+		x.fail(x.start, strings.TrimPrefix(message, name+": "), hint)
+	}
+	return constant{v}
+}
+
+// explain makes a problem of what expr-lang found wrong.
+func (x *scanner) explain(source string, err error, end int) {
+	var located *file.Error
+	if !errors.As(err, &located) {
+		x.fail(x.start, reword(err.Error()), "")
+		return
+	}
+	at := x.position(source, located.From, end)
+	if strings.Contains(located.Message, "token EOF") {
+		at = end
+	}
+	message := reword(located.Message)
+	hint := ""
+	if strings.HasPrefix(message, "an operator is missing") {
+		hint = "put blanks on both sides of an operator; a text stands in quotes"
+	}
+	x.fail(at, message, hint)
+}
+
+// position gives the byte in the string of a character of what expr-lang was given.
+func (x *scanner) position(source string, char, end int) int {
+	at := len(source)
+	for i := range source {
+		if char == 0 {
+			at = i
+			break
+		}
+		char--
+	}
+	for i := len(x.marks) - 1; i >= 0; i-- {
+		m := x.marks[i]
+		if m.out > at {
+			continue
+		}
+		if m.copied {
+			return min(m.in+at-m.out, end)
+		}
+		return m.in
+	}
+	return x.start
+}

@@ -1,0 +1,44 @@
+package expr
+
+import (
+	"iter"
+	"maps"
+	"slices"
+	"strings"
+
+	"github.com/agext/levenshtein"
+)
+
+// nearest gives the name that word was probably meant to be, or "".
+func nearest(word string, names iter.Seq[string]) string {
+	best, distance := "", max(1, len(word)/3)+1
+	for _, n := range slices.Sorted(names) {
+		d := levenshtein.Distance(strings.ToLower(word), strings.ToLower(n), nil)
+		if d < distance {
+			best, distance = n, d
+		}
+	}
+	return best
+}
+
+// suggest names the nearest of names, or all of them with an introduction.
+func suggest(word string, names iter.Seq[string], all string) string {
+	if n := nearest(word, names); n != "" {
+		return "did you mean " + n + "?"
+	}
+	return all + strings.Join(slices.Sorted(names), ", ")
+}
+
+// sourceHint says what to write instead of an unknown source.
+func (p *parser) sourceHint(word string) string {
+	names := maps.Keys(p.rules.Sources)
+	if before, _, ok := strings.Cut(word, "-"); ok {
+		if _, known := p.rules.Sources[before]; known {
+			return "a - belongs to the name that it touches: put blanks on both sides of an operator"
+		}
+	}
+	if len(p.rules.Sources) == 0 {
+		return "nothing can be referred to here"
+	}
+	return suggest(word, names, "there are: ")
+}

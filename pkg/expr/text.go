@@ -1,0 +1,254 @@
+package expr
+
+import (
+	"strconv"
+	"strings"
+	"unicode/utf8"
+)
+
+// maxNesting bounds ${…} within ${…}.
+const maxNesting = 50
+
+// parser reads one string of the compose file. Positions are bytes in it.
+type parser struct {
+	*compiler
+	s     string
+	at    []any
+	depth int
+}
+
+func (p *parser) fail(pos int, message, hint string) {
+	p.problem(p.at, pos, message, hint)
+}
+
+// parsed is a text with ${…} in it.
+type parsed struct {
+	parts text
+	whole node // set where the text is exactly one ${…}
+	end   int  // where reading stopped: at the stop byte or the end of the string
+	ok    bool // the stop byte was found
+	// tails are the references that whatever follows the text follows directly.
+	tails []*Reference
+}
+
+func (t *parsed) node() node {
+	switch len(t.parts) {
+	case 0:
+		return constant{""}
+	case 1:
+		if c, ok := t.parts[0].(constant); ok {
+			return c
+		}
+	}
+	return t.parts
+}
+
+// text reads text from pos up to the byte stop, or to the end of the string where stop is 0. Within quotes, stop
+// being the quote, backslashes escape as in Go.
+func (p *parser) text(pos int, stop byte) parsed {
+	var t parsed
+	var literal strings.Builder
+	flush := func() {
+		if literal.Len() == 0 {
+			return
+		}
+		for _, r := range t.tails {
+			r.Follow += literal.String()
+		}
+		t.parts = append(t.parts, constant{literal.String()})
+		literal.Reset()
+	}
+	holes := 0
+	i := pos
+	for i < len(p.s) {
+		c := p.s[i]
+		switch {
+		case stop != 0 && c == stop:
+			t.ok = true
+		case stop == '}' && c == '|':
+			p.fail(i, "a second default behind one that is never null",
+				`put a text with | in it into quotes: | "…"; another source is given as ${…}`)
+			t.end = i
+			return t
+		case strings.HasPrefix(p.s[i:], "$${"):
+			literal.WriteString("${")
+			i += 3
+			continue
+		case strings.HasPrefix(p.s[i:], "${"):
+			flush()
+			n, end, tails := p.hole(i)
+			t.parts, t.tails = append(t.parts, n), tails
+			holes++
+			i = end
+			continue
+		case c == '\\' && (stop == '"' || stop == '\''):
+			i = p.escape(&literal, i, stop)
+			continue
+		default:
+			literal.WriteByte(c)
+			i++
+			continue
+		}
+		break
+	}
+	flush()
+	t.end, t.ok = i, t.ok || stop == 0
+	if len(t.parts) == 1 && holes == 1 {
+		t.whole = t.parts[0]
+	}
+	return t
+}
+
+// escape reads a backslash and what belongs to it within quotes.
+func (p *parser) escape(to *strings.Builder, i int, quote byte) int {
+	r, wide, rest, err := strconv.UnquoteChar(p.s[i:], quote)
+	if err != nil {
+		p.fail(i, `an unknown escape after \`, `a backslash itself is written \\`)
+		to.WriteByte('\\')
+		return i + 1
+	}
+	if !wide && r >= utf8.RuneSelf {
+		to.WriteByte(byte(r))
+	} else {
+		to.WriteRune(r)
+	}
+	return len(p.s) - len(rest)
+}
+
+// hole reads a ${…} at pos. It gives the position behind it, and the references that what follows it follows.
+func (p *parser) hole(pos int) (n node, end int, tails []*Reference) {
+	problems := len(p.problems)
+	p.depth++
+	defer func() { p.depth-- }()
+	if p.depth > maxNesting {
+		p.fail(pos, "${…} lies too deep in one another", "")
+		return constant{}, len(p.s), nil
+	}
+	i := p.blanks(pos + 2)
+	if i < len(p.s) && p.s[i] == '}' {
+		p.fail(pos, "there is nothing within ${ }", "name what to read, as in ${input.name}, or write $${ for a literal ${")
+		return constant{}, i + 1, nil
+	}
+	n, i, tails = p.operand(i)
+	if len(p.problems) == problems {
+		n, i, tails = p.ending(n, pos, i, tails)
+	}
+	if len(p.problems) > problems {
+		return constant{}, p.recover(pos, i), nil
+	}
+	if i >= len(p.s) {
+		p.fail(pos, "${ is not closed", "add the }, or write $${ for a literal ${")
+		return constant{}, len(p.s), nil
+	}
+	return n, i + 1, tails
+}
+
+// recover gives where to go on after a ${ at pos that went wrong at i.
+func (p *parser) recover(pos, i int) int {
+	i = max(pos+2, min(i, len(p.s)))
+	if end := strings.IndexByte(p.s[i:], '}'); end >= 0 {
+		return i + end + 1
+	}
+	return len(p.s)
+}
+
+// operand reads what comes first within ${…}: a path, or failing that an expression.
+func (p *parser) operand(i int) (node, int, []*Reference) {
+	refs, problems := len(p.refs), len(p.problems)
+	if ref, end := p.path(i); ref != nil {
+		if k := p.blanks(end); p.ends(k) || p.keywordAs(k) {
+			p.refs = append(p.refs, ref)
+			return path{ref}, k, []*Reference{ref}
+		}
+	}
+	p.refs, p.problems = p.refs[:refs], p.problems[:problems]
+	return p.expression(i)
+}
+
+// ends tells whether the operand of a ${…} is over at i: there is }, or | but not ||, or nothing.
+func (p *parser) ends(i int) bool {
+	return i >= len(p.s) || p.s[i] == '}' || p.s[i] == '|' && !strings.HasPrefix(p.s[i:], "||")
+}
+
+// keywordAs tells whether the word "as" stands at i.
+func (p *parser) keywordAs(i int) bool {
+	return strings.HasPrefix(p.s[i:], "as") && i+2 < len(p.s) && isBlank(p.s[i+2])
+}
+
+// ending reads what may follow the operand: as TYPE, a default, as TYPE.
+func (p *parser) ending(n node, pos, i int, tails []*Reference) (node, int, []*Reference) {
+	first, i := p.as(i)
+	for i < len(p.s) && p.s[i] == '|' {
+		var d node
+		var more []*Reference
+		bar := i
+		d, i, more = p.defaultAt(i + 1)
+		n, tails = fallback{of: n, instead: d}, append(tails, more...)
+		if p.ends(i) && i < len(p.s) && p.s[i] == '|' && neverNull(d) {
+			p.fail(i, "the second default is never used: the first one is never null",
+				"another source is given as ${…}; a text with | in it is quoted: "+strings.TrimSpace(p.s[bar:i])+` → | "…"`)
+			return n, i, tails
+		}
+	}
+	second, i := p.as(i)
+	for _, t := range []conversion{first, second} {
+		if t != "" {
+			n = converted{of: n, to: t, name: p.s[pos:min(i+1, len(p.s))]}
+		}
+	}
+	if !p.ends(i) {
+		p.fail(i, "nothing may stand behind the conversion or the default but }", "")
+	}
+	if c, ok := n.(converted); ok {
+		p.checkDefault(c, pos)
+	}
+	return n, i, tails
+}
+
+// checkDefault finds a literal default that the conversion will refuse.
+func (p *parser) checkDefault(c converted, pos int) {
+	f, ok := c.of.(fallback)
+	if !ok {
+		return
+	}
+	if d, ok := f.instead.(constant); ok && d.v != nil {
+		if _, err := convert(d.v, c.to); err != nil {
+			p.fail(pos, "the default is "+err.Error(), "the conversion applies to the default as well")
+		}
+	}
+}
+
+// neverNull tells whether a default gives something whatever happens.
+func neverNull(n node) bool {
+	switch n := n.(type) {
+	case constant:
+		return n.v != nil
+	case text:
+		return true
+	}
+	return false
+}
+
+// as reads "as TYPE" at i, if it is there.
+func (p *parser) as(i int) (conversion, int) {
+	i = p.blanks(i)
+	if !p.keywordAs(i) {
+		return "", i
+	}
+	at := p.blanks(i + 2)
+	n := scanName(p.s[at:])
+	t := conversion(p.s[at : at+n])
+	if !t.known() {
+		p.fail(at, "unknown conversion "+strconv.Quote(string(t)), t.hint())
+	}
+	return t, p.blanks(at + n)
+}
+
+func (p *parser) blanks(i int) int {
+	for i < len(p.s) && isBlank(p.s[i]) {
+		i++
+	}
+	return i
+}
+
+func isBlank(c byte) bool { return c == ' ' || c == '\t' || c == '\n' || c == '\r' }
