@@ -34,7 +34,7 @@ type deployment struct {
 
 // deploy starts Switchback with the compose file that document gives for a listener's port.
 func (s *site) deploy(ctx context.Context, t topology, document func(port int) string) (*deployment, error) {
-	port, err := freePort()
+	port, err := freePort(ctx)
 	if err != nil {
 		return nil, err
 	}
@@ -42,7 +42,8 @@ func (s *site) deploy(ctx context.Context, t topology, document func(port int) s
 		site: s, topology: t, document: document(port),
 		listener: net.JoinHostPort("127.0.0.1", strconv.Itoa(port)),
 	}
-	return d, d.start(ctx)
+	err = d.start(ctx)
+	return d, err
 }
 
 // start starts all processes, each ready before the next.
@@ -139,8 +140,8 @@ func stream(streams []server.Stream, name string) server.Stream {
 }
 
 // freePort finds a port of the loopback interface that nobody listens on.
-func freePort() (int, error) {
-	l, err := net.Listen("tcp", "127.0.0.1:0")
+func freePort(ctx context.Context) (int, error) {
+	l, err := new(net.ListenConfig).Listen(ctx, "tcp", "127.0.0.1:0")
 	if err != nil {
 		return 0, fmt.Errorf("find a free port: %w", err)
 	}

@@ -22,8 +22,9 @@ func (s *site) generator(ctx context.Context, target load.Target) (generator, er
 // run puts the target under load. A load of which anything failed is an error.
 func (g generator) run(ctx context.Context, plan load.Plan) (load.Result, error) {
 	var r load.Result
-	if err := g.Call(ctx, "Run", plan, &r); err != nil {
-		return r, err
+	err := g.Call(ctx, "Run", plan, &r)
+	if err == nil {
+		err = r.Err()
 	}
-	return r, r.Err()
+	return r, err
 }

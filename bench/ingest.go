@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"fmt"
+	"slices"
 
 	"github.com/switchbackhq/switchback/bench/ceiling"
 	"github.com/switchbackhq/switchback/bench/child"
@@ -114,11 +115,6 @@ func (s *site) callbacks(ctx context.Context, target load.Callbacks, connections
 	if err != nil {
 		return nil, err
 	}
-	values := []report.Value{
-		{Name: callbacksPerSecond, X: full.PerSecond()},
-		{Name: "p50", Unit: "ms", X: milliseconds(full.Whole.P50)},
-		{Name: "p99", Unit: "ms", X: milliseconds(full.Whole.P99)},
-	}
 	if d != nil {
 		if err := d.stored(ctx, before, full.Done); err != nil {
 			return nil, err
@@ -128,11 +124,14 @@ func (s *site) callbacks(ctx context.Context, target load.Callbacks, connections
 	if err != nil {
 		return nil, err
 	}
-	return append(values,
-		report.Value{Name: p99AtHalf, Unit: "ms", X: milliseconds(half.Whole.P99)},
-		report.Value{Name: "CPU each", Unit: "µs", X: float64(used.CPU.Microseconds()) / float64(full.Done)},
-		report.Value{Name: allocations, X: float64(used.Allocations) / float64(full.Done)},
-	), nil
+	return []report.Value{
+		{Name: callbacksPerSecond, X: full.PerSecond()},
+		{Name: "p50", Unit: "ms", X: milliseconds(full.Whole.P50)},
+		{Name: "p99", Unit: "ms", X: milliseconds(full.Whole.P99)},
+		{Name: p99AtHalf, Unit: "ms", X: milliseconds(half.Whole.P99)},
+		{Name: "CPU each", Unit: "µs", X: float64(used.CPU.Microseconds()) / float64(full.Done)},
+		{Name: allocations, X: float64(used.Allocations) / float64(full.Done)},
+	}, nil
 }
 
 // publishes measures JetStream alone.
@@ -145,7 +144,7 @@ func (s *site) publishes(ctx context.Context, args ceiling.PublishArgs, servers 
 	if err := p.Call(ctx, "Run", run, &ceiling.Published{}); err != nil { // to warm up
 		return nil, err
 	}
-	measured := append(servers, p)
+	measured := slices.Concat(servers, []*child.Process{p})
 	w, err := s.open(ctx, measured...)
 	if err != nil {
 		return nil, err

@@ -32,6 +32,7 @@ type contender struct {
 // site is what one measurement of one subject uses: processes and a folder of its own, gone when it is over.
 type site struct {
 	*lab
+
 	group child.Group
 	dir   string
 	label string
@@ -56,7 +57,7 @@ func (l *lab) compare(ctx context.Context, title string, rounds int, contenders 
 			slices.Reverse(wanted)
 		}
 		for _, s := range wanted {
-			l.say("%s, round %d of %d: %s", title, round+1, rounds, s.name)
+			l.sayf("%s, round %d of %d: %s", title, round+1, rounds, s.name)
 			values, err := l.once(ctx, fmt.Sprintf("%s %s %d", title, s.name, round+1), s)
 			if err != nil {
 				return nil, fmt.Errorf("%s: %s: %w", title, s.name, err)
@@ -95,7 +96,8 @@ func (s *site) start(ctx context.Context, role, name string, args, started any) 
 	if err != nil {
 		return nil, err
 	}
-	return p, p.Call(ctx, "Start", args, started)
+	err = p.Call(ctx, "Start", args, started)
+	return p, err
 }
 
 // profileFile names the file for a process's profile.
@@ -109,6 +111,6 @@ func (s *site) profileFile(p *child.Process) string {
 	return filepath.Join(s.options.profile, name+".pprof")
 }
 
-func (l *lab) say(format string, args ...any) {
+func (l *lab) sayf(format string, args ...any) {
 	_, _ = fmt.Fprintf(l.progress, format+"\n", args...)
 }

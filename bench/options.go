@@ -26,11 +26,12 @@ type options struct {
 	verbose       bool
 }
 
-const usage = `Usage: bench ingest|roundtrip|park|all [flags]
+const usage = `Usage: bench [ingest|roundtrip|park|all] [flags]
 
   ingest     callbacks taken and durably stored, beside fasthttp without NATS and JetStream alone
   roundtrip  complete durable runs with an outside service, beside the same flow written by hand and held in memory
   park       a great many suspended runs: memory, disk, ready after kill -9, the rate at which all complete
+  all        each of them; the same as no name
 
 Flags:
 `
@@ -39,7 +40,7 @@ var names = []string{"ingest", "roundtrip", "park"}
 
 // parseOptions reads the arguments. flag.ErrHelp means that help was asked for and given.
 func parseOptions(args []string, stderr io.Writer) (*options, error) {
-	o := &options{}
+	o := &options{benches: names}
 	f := flag.NewFlagSet("bench", flag.ContinueOnError)
 	f.SetOutput(stderr)
 	f.Usage = func() {
@@ -59,7 +60,6 @@ func parseOptions(args []string, stderr io.Writer) (*options, error) {
 	if len(args) > 0 && !strings.HasPrefix(args[0], "-") {
 		switch name := args[0]; {
 		case name == "all":
-			o.benches = names
 		case slices.Contains(names, name):
 			o.benches = []string{name}
 		default:
@@ -73,8 +73,6 @@ func parseOptions(args []string, stderr io.Writer) (*options, error) {
 	switch {
 	case f.NArg() > 0:
 		return nil, fmt.Errorf("%q is one word too many: the bench's name comes first, then flags", f.Arg(0))
-	case len(o.benches) == 0:
-		return nil, fmt.Errorf("which bench? One of %s, or all", strings.Join(names, ", "))
 	case o.rounds < 1, o.duration <= 0, o.callbackAfter < 0, o.parked < 1:
 		return nil, errors.New("--rounds, --duration and --parked are above 0, and --callback-after is not below it")
 	}

@@ -77,6 +77,7 @@ func parkIn(t topology) func(ctx context.Context, s *site) ([]report.Value, erro
 // parking is one run of the bench; its steps add to values.
 type parking struct {
 	*site
+
 	d              *deployment
 	outside, crowd *child.Process
 	probe          generator

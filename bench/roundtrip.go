@@ -55,7 +55,7 @@ func roundtrip(ctx context.Context, l *lab) (*report.Bench, error) {
 }
 
 func roundtripContenders(atOnce int) []contender {
-	contenders := []contender{{
+	contenders := []contender{{ //nolint:prealloc // of four
 		name: "written by hand, in memory", ceiling: true,
 		measure: func(ctx context.Context, s *site) ([]report.Value, error) {
 			_, outside, err := s.outside(ctx)

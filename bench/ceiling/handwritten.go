@@ -25,6 +25,7 @@ const (
 // Flow is a run as one would write it by hand: net/http and a map in memory. Nothing survives the process, nothing is
 // tried twice, nothing has a deadline of its own.
 type Flow struct {
+	ctx             context.Context //nolint:containedctx // the life of the process; net/rpc methods are given none
 	mockURL, ownURL string
 	server          *http.Server
 	client          *http.Client
@@ -48,14 +49,14 @@ type Ended struct {
 }
 
 // NewFlow makes one that Start starts.
-func NewFlow(context.Context) *Flow { return &Flow{runs: map[string]*flowRun{}} }
+func NewFlow(ctx context.Context) *Flow { return &Flow{ctx: ctx, runs: map[string]*flowRun{}} }
 
 // FlowArgs say where the outside service is.
 type FlowArgs struct{ MockURL string }
 
 // Start listens on a free port of the loopback interface.
 func (f *Flow) Start(args FlowArgs, address *Address) error {
-	listener, err := net.Listen("tcp", "127.0.0.1:0")
+	listener, err := new(net.ListenConfig).Listen(f.ctx, "tcp", "127.0.0.1:0")
 	if err != nil {
 		return fmt.Errorf("listen: %w", err)
 	}
@@ -111,7 +112,7 @@ func (f *Flow) run(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	w.Header().Set("Content-Type", "application/json")
-	_ = json.NewEncoder(w).Encode(Ended{ID: id, Status: "completed", Output: run.result})
+	_ = json.NewEncoder(w).Encode(Ended{ID: id, Status: "completed", Output: run.result}) //nolint:errchkjson // a client that went away
 }
 
 // ask calls the outside service.

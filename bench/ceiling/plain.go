@@ -18,19 +18,20 @@ const answer = `{"items":[{"id":"task-000000000000","outcome":"succeeded","dupli
 
 // Plain answers each request as a listener does and does nothing else: no parsing, no NATS.
 type Plain struct {
+	ctx    context.Context //nolint:containedctx // the life of the process; net/rpc methods are given none
 	server *fasthttp.Server
 	owned  sync.WaitGroup
 }
 
 // NewPlain makes one that Start starts.
-func NewPlain(context.Context) *Plain { return &Plain{} }
+func NewPlain(ctx context.Context) *Plain { return &Plain{ctx: ctx} }
 
 // Address says where a server listens.
 type Address struct{ HostPort string }
 
 // Start listens on a free port of the loopback interface.
 func (p *Plain) Start(_ struct{}, address *Address) error {
-	listener, err := net.Listen("tcp", "127.0.0.1:0")
+	listener, err := new(net.ListenConfig).Listen(p.ctx, "tcp", "127.0.0.1:0")
 	if err != nil {
 		return fmt.Errorf("listen: %w", err)
 	}

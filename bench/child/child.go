@@ -36,14 +36,14 @@ func Wanted(args []string) bool { return len(args) == 2 && args[0] == Word }
 
 // Main is the whole life of a child: it answers calls until the parent closes the pipe or dies. It returns the exit code.
 func Main(role string, roles map[string]Role) int {
-	make, ok := roles[role]
+	create, ok := roles[role]
 	if !ok {
 		fmt.Fprintf(os.Stderr, "bench: there is no role %q\n", role)
 		return 2
 	}
 	ctx, cancel := context.WithCancel(context.Background())
 	defer cancel()
-	service := make(ctx)
+	service := create(ctx)
 	server := rpc.NewServer()
 	if err := errors.Join(server.RegisterName("Role", service), server.RegisterName("Process", &self{})); err != nil {
 		fmt.Fprintf(os.Stderr, "bench: register role %s: %v\n", role, err)

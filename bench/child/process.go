@@ -8,6 +8,7 @@ import (
 	"net/rpc/jsonrpc"
 	"os"
 	"os/exec"
+	"slices"
 	"sync"
 	"syscall"
 	"time"
@@ -56,7 +57,7 @@ func (g *Group) Start(ctx context.Context, role, name string) (*Process, error) 
 	if g.Verbose {
 		p.stderr.also = os.Stderr
 	}
-	p.cmd = exec.Command(binary, Word, role)
+	p.cmd = exec.Command(binary, Word, role)                   //nolint:gosec,noctx // this very binary; Stop and Kill end it, in order
 	p.cmd.ExtraFiles = []*os.File{childRequests, childAnswers} // become fdRequests and fdAnswers
 	p.cmd.Stdout, p.cmd.Stderr = p.stderr, p.stderr
 	// A group of its own: Ctrl-C reaches the parent only, which then closes its children in order.
@@ -85,8 +86,8 @@ func (g *Group) Stop() error {
 	g.children = nil
 	g.mu.Unlock()
 	var errs []error
-	for i := len(children) - 1; i >= 0; i-- {
-		errs = append(errs, children[i].Stop())
+	for _, p := range slices.Backward(children) {
+		errs = append(errs, p.Stop())
 	}
 	return errors.Join(errs...)
 }

@@ -1,6 +1,7 @@
 package load
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"strconv"
@@ -139,11 +140,13 @@ func (g *Generator) Connected(_ struct{}, _ *struct{}) error {
 	if c == nil {
 		return errors.New("no crowd was gathered")
 	}
-	for deadline := time.Now().Add(runTime); time.Now().Before(deadline) && g.ctx.Err() == nil; {
+	for deadline := time.Now().Add(runTime); time.Now().Before(deadline); {
 		if c.nc.IsConnected() && c.nc.FlushTimeout(time.Second) == nil {
 			return nil
 		}
-		time.Sleep(pollTime)
+		if !sleepUntil(g.ctx, time.Now().Add(pollTime)) {
+			return context.Cause(g.ctx)
+		}
 	}
 	return errors.New("the crowd could not connect to NATS again")
 }

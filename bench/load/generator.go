@@ -89,7 +89,7 @@ func (g *Generator) Run(plan Plan, result *Result) error {
 
 // Close ends all connections.
 func (g *Generator) Close() error {
-	var errs []error
+	errs := make([]error, 0, len(g.workers))
 	for _, w := range g.workers {
 		errs = append(errs, w.close())
 	}

@@ -3,6 +3,7 @@ package load
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"sync"
 	"sync/atomic"
@@ -41,7 +42,7 @@ func (r *Result) Err() error {
 	case r.Failed > 0:
 		return fmt.Errorf("%d of %d failed, the first with: %s", r.Failed, r.Done+r.Failed, r.Failure)
 	case r.Done == 0:
-		return fmt.Errorf("nothing was done in time")
+		return errors.New("nothing was done in time")
 	default:
 		return nil
 	}

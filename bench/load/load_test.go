@@ -28,7 +28,7 @@ func (s *sleeper) do(_ context.Context, n int64) (time.Duration, error) {
 	if s.fails != nil && s.fails(n) {
 		return 0, errors.New("it broke")
 	}
-	time.Sleep(s.takes(n))
+	time.Sleep(s.takes(n)) //nolint:forbidigo // on a bubble's clock
 	return s.takes(n) / 2, nil
 }
 
@@ -47,20 +47,27 @@ func TestRun(t *testing.T) {
 		want   Result
 	}{
 		{
-			"a count bounds it", Plan{AtOnce: 4, Count: 10}, sleeper{takes: evenly(10 * ms)},
+			"a count bounds it",
+			Plan{AtOnce: 4, Count: 10},
+			sleeper{takes: evenly(10 * ms)},
 			Result{Done: 10, Elapsed: 30 * ms, Whole: Quantiles{10 * ms, 10 * ms, 10 * ms}, Tail: Quantiles{5 * ms, 5 * ms, 5 * ms}},
 		},
 		{
-			"a duration bounds it, and what was begun is finished", Plan{AtOnce: 2, Duration: 25 * ms}, sleeper{takes: evenly(10 * ms)},
+			"a duration bounds it, and what was begun is finished",
+			Plan{AtOnce: 2, Duration: 25 * ms},
+			sleeper{takes: evenly(10 * ms)},
 			Result{Done: 6, Elapsed: 30 * ms, Whole: Quantiles{10 * ms, 10 * ms, 10 * ms}, Tail: Quantiles{5 * ms, 5 * ms, 5 * ms}},
 		},
 		{
-			"at a rate", Plan{AtOnce: 4, Duration: time.Second, Rate: 100}, sleeper{takes: evenly(10 * ms)},
+			"at a rate",
+			Plan{AtOnce: 4, Duration: time.Second, Rate: 100},
+			sleeper{takes: evenly(10 * ms)},
 			Result{Done: 100, Elapsed: time.Second, Whole: Quantiles{10 * ms, 10 * ms, 10 * ms}, Tail: Quantiles{5 * ms, 5 * ms, 5 * ms}},
 		},
 		{
 			// The first of one a millisecond stalls for 50 ms: the 50 behind it were late too, and are counted so.
-			"a stall is seen in all that it delays", Plan{AtOnce: 1, Count: 51, Rate: 1000},
+			"a stall is seen in all that it delays",
+			Plan{AtOnce: 1, Count: 51, Rate: 1000},
 			sleeper{takes: func(n int64) time.Duration {
 				if n == 1 {
 					return 50 * ms
@@ -70,7 +77,8 @@ func TestRun(t *testing.T) {
 			Result{Done: 51, Elapsed: 50 * ms, Whole: Quantiles{25 * ms, 50 * ms, 50 * ms}, Tail: Quantiles{0, 25 * ms, 25 * ms}},
 		},
 		{
-			"failures are counted apart", Plan{AtOnce: 1, Count: 4},
+			"failures are counted apart",
+			Plan{AtOnce: 1, Count: 4},
 			sleeper{takes: evenly(10 * ms), fails: func(n int64) bool { return n == 2 }},
 			Result{
 				Done: 3, Failed: 1, Failure: "it broke", Elapsed: 30 * ms,
@@ -78,7 +86,8 @@ func TestRun(t *testing.T) {
 			},
 		},
 		{
-			"a load that only fails ends early", Plan{AtOnce: 1, Count: 1 << 40},
+			"a load that only fails ends early",
+			Plan{AtOnce: 1, Count: 1 << 40},
 			sleeper{fails: func(int64) bool { return true }},
 			Result{Failed: maxFailures, Failure: "it broke"},
 		},

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"slices"
 	"strconv"
 	"time"
 
@@ -87,7 +88,7 @@ func (p *poster) close() error {
 
 // putNumber writes n, with leading zeros, all over digits.
 func putNumber(digits []byte, n int64) {
-	for i := len(digits) - 1; i >= 0; i-- {
+	for i := range slices.Backward(digits) {
 		digits[i] = byte('0' + n%10)
 		n /= 10
 	}

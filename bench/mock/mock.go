@@ -87,7 +87,7 @@ func New(ctx context.Context) *Service { return &Service{ctx: ctx} }
 
 // Start listens on a free port of the loopback interface.
 func (s *Service) Start(args StartArgs, started *Started) error {
-	listener, err := net.Listen("tcp", "127.0.0.1:0")
+	listener, err := new(net.ListenConfig).Listen(s.ctx, "tcp", "127.0.0.1:0")
 	if err != nil {
 		return fmt.Errorf("listen for tasks: %w", err)
 	}
@@ -201,8 +201,12 @@ func (s *Service) send(task Task) bool {
 	request.Header.SetMethod(fasthttp.MethodPost)
 	request.Header.SetContentType("application/json")
 	for range tries {
-		request.SetBody(callbackBody(task.ID, time.Now()))
-		err := s.client.Do(request, response)
+		body, err := callbackBody(task.ID, time.Now())
+		if err != nil {
+			return false
+		}
+		request.SetBody(body)
+		err = s.client.Do(request, response)
 		if code := response.StatusCode(); err == nil && code >= 200 && code < 300 {
 			return true
 		}
@@ -215,12 +219,8 @@ func (s *Service) send(task Task) bool {
 	return false
 }
 
-func callbackBody(id string, at time.Time) []byte {
-	body, err := json.Marshal(Callback{ID: id, Status: "completed", Result: Result{
+func callbackBody(id string, at time.Time) ([]byte, error) {
+	return json.Marshal(Callback{ID: id, Status: "completed", Result: Result{
 		URL: "https://files.example.com/out/" + id + ".png", Width: 1024, Height: 1024, SentAt: at.UnixNano(),
 	}})
-	if err != nil {
-		panic(err) // strings and integers always marshal
-	}
-	return body
 }

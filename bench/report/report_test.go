@@ -18,16 +18,16 @@ func measured() *report.Table {
 	for _, r := range []*report.Row{
 		{Subject: "plain", Ceiling: true},
 		{Subject: "store, embedded", Ceiling: true, NATS: "embedded"},
-		{Subject: "ours, embedded", NATS: "embedded"},
-		{Subject: "ours, external", NATS: "external"},
+		{Subject: "mine, embedded", NATS: "embedded"},
+		{Subject: "mine, external", NATS: "external"},
 	} {
 		rows[r.Subject] = r
 		t.Rows = append(t.Rows, r)
 	}
 	for _, round := range []map[string]float64{
-		{"plain": 50_000, "store, embedded": 40_000, "ours, embedded": 20_000, "ours, external": 10_000},
-		{"plain": 60_000, "store, embedded": 90_000, "ours, embedded": 45_000, "ours, external": 30_000},
-		{"plain": 10_000, "store, embedded": 20_000, "ours, embedded": 9_000, "ours, external": 1_000},
+		{"plain": 50_000, "store, embedded": 40_000, "mine, embedded": 20_000, "mine, external": 10_000},
+		{"plain": 60_000, "store, embedded": 90_000, "mine, embedded": 45_000, "mine, external": 30_000},
+		{"plain": 10_000, "store, embedded": 20_000, "mine, embedded": 9_000, "mine, external": 1_000},
 	} {
 		for subject, x := range round {
 			rows[subject].Add([]report.Value{{Name: "rate", Unit: "1/s", X: x}})
@@ -40,15 +40,15 @@ func TestRatioIsOfTheLowestCeilingOfTheSameRound(t *testing.T) {
 	table := measured()
 	table.Ratio("share", "rate")
 	for subject, want := range map[string][]float64{
-		"ours, embedded": {0.5, 0.75, 0.9},
-		"ours, external": {0.2, 0.5, 0.1}, // the embedded store is no ceiling for it
+		"mine, embedded": {0.5, 0.75, 0.9},
+		"mine, external": {0.2, 0.5, 0.1}, // the embedded store is no ceiling for it
 	} {
 		share := table.Row(subject).Metric("share")
 		if diff := cmp.Diff(want, share.Rounds); diff != "" {
 			t.Errorf("%s, share in each round (-want +got):\n%s", subject, diff)
 		}
 	}
-	share := table.Row("ours, embedded").Metric("share")
+	share := table.Row("mine, embedded").Metric("share")
 	if share.Median != 0.75 || share.Min != 0.5 || share.Max != 0.9 {
 		t.Errorf("median %v, least %v, most %v", share.Median, share.Min, share.Max)
 	}
@@ -61,8 +61,8 @@ func TestTextIsAligned(t *testing.T) {
 	table := measured()
 	table.Ratio("share", "rate")
 	bench := &report.Bench{Name: "ingest", About: "what it is", Tables: []*report.Table{table}}
-	bench.AtLeast("share", table.Row("ours, embedded").Metric("share"), 0.7)
-	bench.AtMost("rate", table.Row("ours, embedded").Metric("rate"), 12)
+	bench.AtLeast("share", table.Row("mine, embedded").Metric("share"), 0.7)
+	bench.AtMost("rate", table.Row("mine, embedded").Metric("rate"), 12)
 	bench.AtMost("never measured", nil, 1)
 	r := &report.Report{Environment: report.Environment{OS: "linux/amd64", Cores: 2}, Benches: []*report.Bench{bench}}
 	var text strings.Builder
@@ -70,10 +70,11 @@ func TestTextIsAligned(t *testing.T) {
 		t.Fatal(err)
 	}
 	_, tables, _ := strings.Cut(text.String(), "\n")
+	//nolint:dupword // a table's head
 	want := `
 ingest: what it is
 
-  256 B                      plain                  store                   ours                   ours
+  256 B                      plain                  store                   mine                   mine
                          (ceiling)               embedded               embedded               external
                                                 (ceiling)
   -----------------------------------------------------------------------------------------------------

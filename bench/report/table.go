@@ -48,7 +48,8 @@ func (t *Table) write(b *strings.Builder) {
 		if u := units[n]; u != "" {
 			label += ", " + u
 		}
-		line := []string{label}
+		line := make([]string, 0, 1+len(t.Rows))
+		line = append(line, label)
 		for _, r := range t.Rows {
 			line = append(line, r.Metric(n).cell())
 		}
@@ -145,15 +146,15 @@ func writeGrid(b *strings.Builder, grid [][]string, head int) {
 			}
 			b.WriteString("  " + strings.Repeat("-", width) + "\n")
 		}
-		text := " "
+		cells := make([]string, len(line))
 		for i, cell := range line {
 			gap := strings.Repeat(" ", widths[i]-utf8.RuneCountInString(cell))
 			if i == 0 {
-				text += " " + cell + gap
+				cells[i] = "  " + cell + gap
 			} else {
-				text += "   " + gap + cell
+				cells[i] = gap + cell
 			}
 		}
-		b.WriteString(strings.TrimRight(text, " ") + "\n")
+		b.WriteString(strings.TrimRight(strings.Join(cells, "   "), " ") + "\n")
 	}
 }

@@ -12,6 +12,9 @@ import (
 // readyTime bounds the start, recovery of a large store included.
 const readyTime = 2 * time.Minute
 
+// syncInterval is what `switchback up` sets unless told otherwise; all servers here have it, so that they compare.
+const syncInterval = 5 * time.Second
+
 // Args say where a server keeps its data and on which port of the loopback interface it listens.
 type Args struct {
 	Dir  string
@@ -32,7 +35,7 @@ type Embedded struct{ *server.Server }
 func Start(args Args) (*Embedded, error) {
 	s, err := server.NewServer(&server.Options{
 		ServerName: "bench", Host: "127.0.0.1", Port: args.Port, NoLog: true, NoSigs: true,
-		JetStream: true, StoreDir: args.Dir,
+		JetStream: true, StoreDir: args.Dir, SyncInterval: syncInterval,
 	})
 	if err != nil {
 		return nil, fmt.Errorf("make a nats-server: %w", err)
