@@ -1,0 +1,202 @@
+// Package boot starts a service's binary: flags, settings, compose file, NATS, admin endpoint, supervision.
+package boot
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"os"
+	"runtime/debug"
+	"time"
+
+	"github.com/alecthomas/kong"
+	"github.com/prometheus/client_golang/prometheus"
+
+	"github.com/switchbackhq/switchback/pkg/bus"
+	"github.com/switchbackhq/switchback/pkg/compose"
+	"github.com/switchbackhq/switchback/pkg/fault"
+	"github.com/switchbackhq/switchback/pkg/settings"
+	"github.com/switchbackhq/switchback/pkg/supervise"
+	"github.com/switchbackhq/switchback/pkg/telemetry"
+)
+
+// Settings are what every service's binary can be told by settings file and environment: SWITCHBACK_NATS_URL,
+// SWITCHBACK_STREAMS_REPLICAS, … A service embeds them in its own.
+type Settings struct {
+	NATS struct {
+		URL         string `koanf:"url"`
+		Credentials string `koanf:"credentials"` // path of a NATS credentials file
+	} `koanf:"nats"`
+	AdminAddr string `koanf:"admin_addr"`
+	Log       struct {
+		Level  slog.Level       `koanf:"level"`
+		Format telemetry.Format `koanf:"format"`
+	} `koanf:"log"`
+	Streams struct {
+		Replicas      int           `koanf:"replicas"`
+		KeepCallbacks time.Duration `koanf:"keep_callbacks"`
+		KeepRuns      time.Duration `koanf:"keep_runs"`
+		KeepReceived  time.Duration `koanf:"keep_received"`
+		Redelivery    time.Duration `koanf:"redelivery"` // how long a runner may be silent before its messages go to another
+	} `koanf:"streams"`
+}
+
+func (s *Settings) common() *Settings { return s }
+
+// layout is how the streams are made where they are missing.
+func (s *Settings) layout() bus.Layout {
+	return bus.Layout{
+		Replicas: s.Streams.Replicas, KeepCallbacks: s.Streams.KeepCallbacks, KeepRuns: s.Streams.KeepRuns,
+		KeepReceived: s.Streams.KeepReceived, AckWait: s.Streams.Redelivery,
+	}
+}
+
+// Env is what a service is built from.
+type Env struct {
+	Bus      *bus.Bus
+	Document *compose.Document
+	Getenv   func(string) (string, bool)
+	Logger   *slog.Logger
+	Registry *prometheus.Registry
+}
+
+// flags are the words of every service's command line.
+type flags struct {
+	File      []string `short:"f" placeholder:"FILE" help:"Compose file; several are merged left to right (default: switchback.yaml here)."`
+	Set       []string `placeholder:"PATH=VALUE" sep:"none" help:"A value laid over the compose file."`
+	NATS      string   `name:"nats" placeholder:"URL" help:"NATS server with JetStream (default nats://127.0.0.1:4222)."`
+	AdminAddr string   `placeholder:"HOST:PORT" help:"Where /healthz, /readyz and /metrics are (default ${admin})."`
+	Settings  string   `placeholder:"FILE" help:"File of settings, in YAML."`
+	LogLevel  string   `placeholder:"LEVEL" help:"debug, info, warn or error."`
+	LogFormat string   `placeholder:"FORMAT" help:"auto, pretty, text or json."`
+	Version   bool     `help:"Print the version."`
+}
+
+// Service describes a binary.
+type Service struct {
+	Name      string // listener, runner, …
+	AdminAddr string // default of its admin endpoint
+	About     string // one sentence for --help
+}
+
+// Main runs a service's binary with the process's arguments and gives its exit code. S embeds Settings; defaults holds
+// what is not to be told.
+func Main[S any, P interface {
+	*S
+	common() *Settings
+}](service Service, defaults S, build func(env Env, s S) (supervise.Service, error),
+) int {
+	ctx, stop := supervise.Signals(context.Background())
+	defer stop()
+	err := run[S, P](ctx, service, defaults, build, os.Args[1:], os.Stdout)
+	if err == nil {
+		return 0
+	}
+	fmt.Fprintf(os.Stderr, "Error: %s\n", err)
+	if hint := fault.HintOf(err); hint != "" {
+		fmt.Fprintf(os.Stderr, "Try:   %s\n", hint)
+	}
+	if s, ok := errors.AsType[*supervise.SignalError](err); ok {
+		return s.ExitCode()
+	}
+	return fault.ExitCode(err)
+}
+
+func run[S any, P interface {
+	*S
+	common() *Settings
+}](ctx context.Context, service Service, s S, build func(Env, S) (supervise.Service, error), args []string, out io.Writer,
+) error {
+	var f flags
+	parser, err := kong.New(&f, kong.Name("switchback-"+service.Name), kong.Description(service.About), kong.Vars{"admin": service.AdminAddr})
+	if err != nil {
+		return fmt.Errorf("build the command line: %w", err)
+	}
+	if _, err := parser.Parse(args); err != nil {
+		return fault.New(fault.Usage, err.Error(), "`switchback-"+service.Name+" --help` shows how it is written")
+	}
+	if f.Version {
+		_, err := fmt.Fprintln(out, "switchback-"+service.Name, version())
+		return err
+	}
+	common := P(&s).common()
+	common.NATS.URL, common.AdminAddr = "nats://127.0.0.1:4222", service.AdminAddr
+	if err := settings.Load(&s, settings.Sources{File: f.Settings, EnvPrefix: "SWITCHBACK_", Flags: f.given()}); err != nil {
+		return fault.Wrap(err, fault.Usage, "the settings", "")
+	}
+	log := telemetry.NewLogger(os.Stderr, common.Log.Level, common.Log.Format).With(slog.String("service", service.Name))
+	doc, err := load(f)
+	if err != nil {
+		return err
+	}
+	return serve(ctx, service, common, log, doc, func(env Env) (supervise.Service, error) { return build(env, s) })
+}
+
+// given are the flags that set settings.
+func (f *flags) given() map[string]any {
+	given := map[string]any{}
+	for key, v := range map[string]string{
+		"nats.url": f.NATS, "admin_addr": f.AdminAddr, "log.level": f.LogLevel, "log.format": f.LogFormat,
+	} {
+		if v != "" {
+			given[key] = v
+		}
+	}
+	return given
+}
+
+// load reads the compose file, and refuses it when this machine lacks what it needs.
+func load(f flags) (*compose.Document, error) {
+	doc, err := compose.Load(compose.Options{Files: f.File, Set: f.Set})
+	if err != nil {
+		return nil, fmt.Errorf("load the compose file: %w", err)
+	}
+	if len(doc.Needs) > 0 {
+		return nil, &compose.Invalid{Problems: doc.Needs}
+	}
+	return doc, nil
+}
+
+// Bounds of what happens before and after the service.
+const (
+	connectTimeout = 30 * time.Second
+	closeTimeout   = 5 * time.Second
+)
+
+func serve(ctx context.Context, service Service, s *Settings, log *slog.Logger, doc *compose.Document, build func(Env) (supervise.Service, error)) (err error) {
+	connecting, cancel := context.WithTimeout(ctx, connectTimeout)
+	defer cancel()
+	b, err := bus.Connect(connecting, bus.Options{
+		URL: s.NATS.URL, Name: "switchback-" + service.Name, CredentialsFile: s.NATS.Credentials, Logger: log,
+		KeepCallbacks: s.Streams.KeepCallbacks,
+	})
+	if err != nil {
+		return err
+	}
+	defer func() {
+		closing, cancel := context.WithTimeout(context.WithoutCancel(ctx), closeTimeout)
+		defer cancel()
+		err = errors.Join(err, b.Close(closing))
+	}()
+	if err := b.Provision(connecting, s.layout()); err != nil {
+		return fmt.Errorf("make the streams: %w", err)
+	}
+	registry := telemetry.NewRegistry(service.Name)
+	admin := telemetry.NewAdmin(telemetry.AdminConfig{Addr: s.AdminAddr, Asked: s.AdminAddr != service.AdminAddr}, registry, log)
+	admin.AddCheck("nats", b.Ready)
+	svc, err := build(Env{Bus: b, Document: doc, Getenv: os.LookupEnv, Logger: log, Registry: registry})
+	if err != nil {
+		return err
+	}
+	log.Info("starting", slog.String("version", version()), slog.String("nats", s.NATS.URL))
+	return supervise.Run(ctx, log, admin, svc)
+}
+
+func version() string {
+	if info, ok := debug.ReadBuildInfo(); ok && info.Main.Version != "" {
+		return info.Main.Version
+	}
+	return "(devel)"
+}
