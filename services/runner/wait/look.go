@@ -1,0 +1,158 @@
+package wait
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"strconv"
+	"time"
+
+	"github.com/switchbackhq/switchback/pkg/bus"
+	"github.com/switchbackhq/switchback/pkg/event"
+	"github.com/switchbackhq/switchback/pkg/fault"
+	"github.com/switchbackhq/switchback/pkg/subject"
+)
+
+// Found is what is known of a callback's wait. At most one of its pointers is set; none: nobody waits, or not yet.
+type Found struct {
+	// Wait is the one that the callback is for.
+	Wait *event.Wait
+	// Passed is the wait that stands, but for which this callback does not count: its parker has dealt with it. All that can be
+	// left to do is what an earlier delivery of it set off.
+	Passed *event.Wait
+	// Mark is what an ended wait left; its Used is the last callback that counted.
+	Mark *event.Wait
+	// Ended tells whether there is a mark.
+	Ended bool
+}
+
+// Look finds the wait that a stored callback belongs to.
+func (w *Waits) Look(ctx context.Context, cb *event.Callback) (Found, error) {
+	seen := &bus.Stored{Subject: subject.Callback(cb.ID), Seq: cb.Seq}
+	m, err := w.bus.LastAfter(ctx, subject.StreamWaits, subject.Wait(cb.ID), seen)
+	cur, err := read(m, err)
+	switch {
+	case err != nil:
+		return Found{}, fmt.Errorf("look for the wait for %s: %w", cb.ID, err)
+	case cur == nil:
+		return Found{}, nil
+	case cur.ended:
+		return Found{Mark: &cur.wait, Ended: true}, nil
+	case cb.Seq < cur.revision, cb.Seq <= cur.wait.Used:
+		return Found{Passed: &cur.wait}, nil
+	default:
+		return Found{Wait: &cur.wait}, nil
+	}
+}
+
+// End ends a wait or a timer, after the document has been saved. used is the last callback that it has used, zero for
+// none. Ending again, or what never stood, changes nothing. Of a shared id it ends this attempt's wait and earlier ones'.
+func (w *Waits) End(ctx context.Context, wait event.Wait, used uint64) error {
+	if wait.Timer {
+		return w.endTimer(ctx, wait)
+	}
+	if own(&wait) {
+		m, err := mark(wait, used)
+		if err == nil {
+			_, err = w.bus.Publish(ctx, m)
+		}
+		if err != nil {
+			return fmt.Errorf("end the wait for %s: %w", wait.ID, err)
+		}
+		return nil
+	}
+	for {
+		cur, err := w.standing(ctx, wait.ID)
+		if err != nil {
+			return err
+		}
+		if cur == nil || cur.ended || !sameJob(&cur.wait, &wait) || cur.wait.Attempt > wait.Attempt {
+			return nil // ended before, and perhaps somebody else's by now
+		}
+		m, err := mark(cur.wait, max(used, cur.wait.Used))
+		if err != nil {
+			return err
+		}
+		m.Expect = &bus.Expect{Seq: cur.revision}
+		m.Unschedule = timerOf(&cur.wait)
+		switch _, err := w.bus.Publish(ctx, m); {
+		case err == nil:
+			return nil
+		case !errors.Is(err, bus.ErrConflict):
+			return fmt.Errorf("end the wait for %s: %w", wait.ID, err)
+		}
+	}
+}
+
+// endTimer replaces the timer's message by one that goes away by itself.
+func (w *Waits) endTimer(ctx context.Context, wait event.Wait) error {
+	_, err := w.bus.Publish(ctx, &bus.Message{Subject: subject.Timer(wait.ID), Rollup: true, TTL: time.Second})
+	if err != nil {
+		return fmt.Errorf("end the timer %s: %w", wait.ID, err)
+	}
+	return nil
+}
+
+// mark is what an ended wait leaves on its key: to a KV client the key is gone.
+func mark(wait event.Wait, used uint64) (*bus.Message, error) {
+	wait.Used = used
+	data, err := json.Marshal(&wait)
+	if err != nil {
+		return nil, fmt.Errorf("write the mark of %s: %w", wait.ID, err)
+	}
+	return &bus.Message{
+		Subject: subject.Wait(wait.ID), Data: data, Rollup: true, TTL: keepMark,
+		Header: bus.Header{hdrOperation: opPurge, subject.HeaderUsed: strconv.FormatUint(used, 10)},
+	}, nil
+}
+
+// kept is what lies on a wait's key.
+type kept struct {
+	wait     event.Wait
+	ended    bool
+	revision uint64
+}
+
+// standing reads a wait's key; nil: there is nothing.
+func (w *Waits) standing(ctx context.Context, id string) (*kept, error) {
+	k, err := read(w.bus.Last(ctx, subject.StreamWaits, subject.Wait(id)))
+	if err != nil {
+		return nil, fmt.Errorf("read the wait for %s: %w", id, err)
+	}
+	return k, nil
+}
+
+func read(m *bus.Stored, err error) (*kept, error) {
+	if errors.Is(err, bus.ErrNotFound) {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, err
+	}
+	k := &kept{revision: m.Seq, ended: m.Header[hdrOperation] != ""}
+	if len(m.Data) > 0 {
+		err = json.Unmarshal(m.Data, &k.wait)
+	}
+	if err == nil && !k.ended && k.wait.Run == "" {
+		err = errors.New("it names no run")
+	}
+	if err != nil && !k.ended { // a mark may be another client's
+		return nil, fault.Wrap(err, fault.Internal, "what lies on "+m.Subject+" is not a wait", "delete that key of the bucket waits")
+	}
+	return k, nil
+}
+
+// HeldError says that another wait stands for an id that is not a run's own.
+type HeldError struct {
+	Wait event.Wait // the one that stands
+}
+
+func (e *HeldError) Error() string {
+	return fmt.Sprintf("job %s of run %s waits for %s until %s", e.Wait.Job, e.Wait.Run, e.Wait.ID, e.Wait.Deadline.UTC().Format(time.RFC3339))
+}
+
+func held(by *event.Wait) error {
+	return fault.Wrap(&HeldError{Wait: *by}, fault.Conflict, "the id "+by.ID+" is already waited for",
+		"give each run an id of its own (${context.run_id}), or let one end before the next begins")
+}

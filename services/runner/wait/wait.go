@@ -1,0 +1,232 @@
+package wait
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"strconv"
+	"time"
+
+	"github.com/switchbackhq/switchback/pkg/bus"
+	"github.com/switchbackhq/switchback/pkg/compose"
+	"github.com/switchbackhq/switchback/pkg/event"
+	"github.com/switchbackhq/switchback/pkg/fault"
+	"github.com/switchbackhq/switchback/pkg/subject"
+)
+
+// Bus is what waits need of NATS; *bus.Bus has it.
+type Bus interface {
+	Publish(ctx context.Context, m *bus.Message) (bus.Ack, error)
+	Last(ctx context.Context, stream, subj string) (*bus.Stored, error)
+	LastAfter(ctx context.Context, stream, subj string, seen *bus.Stored) (*bus.Stored, error)
+	Next(ctx context.Context, stream, subj string, from uint64) (*bus.Stored, error)
+}
+
+// Waits are the waits of all runs. They keep nothing in memory.
+type Waits struct{ bus Bus }
+
+// New gives the waits that lie in NATS.
+func New(b Bus) *Waits { return &Waits{bus: b} }
+
+// Options of Park.
+type Options struct {
+	// NotBefore is when the server took the run's request: what it stored earlier does not count.
+	NotBefore time.Time
+	// AcceptEarly moves that: "run" or empty leaves it, "any" lifts it, a duration moves it back.
+	AcceptEarly string
+}
+
+const (
+	keepMark = 72 * time.Hour // as long as callbacks are kept
+	// maxSleep bounds how long a timer lies in the stream, which forgets what is older than its longest wait. A longer wait is
+	// woken on the way, before its deadline, and parked again.
+	maxSleep = 10 * 24 * time.Hour
+
+	hdrOperation = "KV-Operation"
+	opPurge      = "PURGE"
+)
+
+// Park makes a wait stand, unless callbacks for it are there already: then it gives those that count, in order, and no wait
+// stands (a shared one is claimed, and finds what comes next). The caller feeds them to the run; should none of them end
+// the wait, it parks again with Used at the last one. Parking a wait that stands changes nothing but its deadline.
+//
+// The deadline must be that of the saved document. A fault.Conflict (see HeldError) says that another wait has the id.
+func (w *Waits) Park(ctx context.Context, wait event.Wait, o Options) ([]*event.Callback, error) {
+	notBefore, err := o.notBefore()
+	if err != nil {
+		return nil, err
+	}
+	if wait.Deadline.IsZero() {
+		return nil, fault.New(fault.Internal, "the wait for "+wait.ID+" has no deadline", "")
+	}
+	if !own(&wait) {
+		return w.parkShared(ctx, wait, notBefore)
+	}
+	return w.whenFree(ctx, wait.ID, wait.Used, notBefore, func(last uint64) (*bus.Message, error) {
+		wait.Used = last
+		return scheduled(subject.Wait(wait.ID), &wait)
+	})
+}
+
+func (w *Waits) parkShared(ctx context.Context, wait event.Wait, notBefore time.Time) ([]*event.Callback, error) {
+	used, err := w.claim(ctx, wait)
+	if err != nil {
+		return nil, err
+	}
+	return w.whenFree(ctx, wait.ID, used, notBefore, func(uint64) (*bus.Message, error) {
+		return scheduled(timerOf(&wait), &wait)
+	})
+}
+
+// claim puts a shared wait on its key and gives the last callback that does not count for it.
+func (w *Waits) claim(ctx context.Context, wait event.Wait) (used uint64, err error) {
+	for {
+		m := &bus.Message{Subject: subject.Wait(wait.ID), Rollup: true}
+		used = wait.Used
+		cur, err := w.standing(ctx, wait.ID)
+		switch {
+		case err != nil:
+			return 0, err
+		case cur == nil: // never waited for, or long ago
+			m.Expect = &bus.Expect{}
+		case cur.ended:
+			m.Expect = &bus.Expect{Seq: cur.revision}
+			used = max(used, cur.wait.Used)
+		case !sameJob(&cur.wait, &wait):
+			return 0, held(&cur.wait)
+		case cur.wait.Attempt == wait.Attempt: // parked before
+			return max(used, cur.wait.Used), nil
+		default: // an earlier attempt's
+			m.Expect = &bus.Expect{Seq: cur.revision}
+			m.Unschedule = timerOf(&cur.wait)
+			used = max(used, cur.wait.Used)
+		}
+		wait.Used = used
+		if m.Data, err = json.Marshal(&wait); err != nil {
+			return 0, fmt.Errorf("write the wait for %s: %w", wait.ID, err)
+		}
+		switch _, err := w.bus.Publish(ctx, m); {
+		case err == nil:
+			return used, nil
+		case !errors.Is(err, bus.ErrConflict):
+			return 0, fmt.Errorf("claim the id %s: %w", wait.ID, err)
+		}
+	}
+}
+
+// whenFree publishes a message under the condition that no callback has come after the one with the sequence last.
+// Callbacks that have, and that count, are given instead; the others are passed over.
+func (w *Waits) whenFree(ctx context.Context, id string, last uint64, notBefore time.Time, message func(last uint64) (*bus.Message, error)) ([]*event.Callback, error) {
+	for {
+		m, err := message(last)
+		if err != nil {
+			return nil, err
+		}
+		m.Expect = &bus.Expect{Subject: subject.Callback(id), Seq: last}
+		_, err = w.bus.Publish(ctx, m)
+		if err == nil {
+			return nil, nil
+		}
+		if !errors.Is(err, bus.ErrConflict) {
+			return nil, fmt.Errorf("park the wait for %s: %w", id, err)
+		}
+		var counting []*event.Callback
+		if counting, last, err = w.after(ctx, id, last, notBefore); err != nil || len(counting) > 0 {
+			return counting, err
+		}
+	}
+}
+
+// after gives the callbacks for id behind the sequence used that count, and the sequence of the last one stored.
+func (w *Waits) after(ctx context.Context, id string, used uint64, notBefore time.Time) (counting []*event.Callback, last uint64, err error) {
+	last = used
+	for {
+		m, err := w.bus.Next(ctx, subject.StreamWaits, subject.Callback(id), last+1)
+		if errors.Is(err, bus.ErrNotFound) {
+			break
+		}
+		if err != nil {
+			return nil, 0, fmt.Errorf("read the callbacks for %s: %w", id, err)
+		}
+		last = m.Seq
+		cb, err := bus.DecodeCallback(m)
+		if err != nil || m.Time.Before(notBefore) {
+			continue // who consumes it puts aside what is no callback
+		}
+		counting = append(counting, cb)
+	}
+	if last > used {
+		return counting, last, nil
+	}
+	// Nothing new: the one that was used has expired since.
+	m, err := w.bus.Last(ctx, subject.StreamWaits, subject.Callback(id))
+	if errors.Is(err, bus.ErrNotFound) {
+		return nil, 0, nil
+	}
+	if err != nil {
+		return nil, 0, fmt.Errorf("read the callbacks for %s: %w", id, err)
+	}
+	if m.Seq < used {
+		return nil, m.Seq, nil
+	}
+	return nil, used, nil // it has come meanwhile: the next round sees it
+}
+
+// Timer sets a timer for a wait for time alone: its Wait comes on timeout.<id> at the deadline, not before. Setting it
+// again replaces it. One of more than ten days comes every ten days as well: compare its deadline.
+func (w *Waits) Timer(ctx context.Context, wait event.Wait) error {
+	wait.Timer = true
+	m, err := scheduled(subject.Timer(wait.ID), &wait)
+	if err == nil {
+		_, err = w.bus.Publish(ctx, m)
+	}
+	if err != nil {
+		return fmt.Errorf("set the timer %s: %w", wait.ID, err)
+	}
+	return nil
+}
+
+// scheduled is a message that becomes the wait's timeout at its deadline.
+func scheduled(on string, wait *event.Wait) (*bus.Message, error) {
+	data, err := json.Marshal(wait)
+	if err != nil {
+		return nil, fmt.Errorf("write the wait for %s: %w", wait.ID, err)
+	}
+	at := wait.Deadline
+	if longest := time.Now().Add(maxSleep); at.After(longest) {
+		at = longest
+	}
+	return &bus.Message{Subject: on, Data: data, ScheduleAt: at, ScheduleTarget: subject.Timeout(wait.ID)}, nil
+}
+
+// own tells whether the id is the attempt's own, which no other wait can have.
+func own(wait *event.Wait) bool { return wait.ID == invocation(wait) }
+
+// invocation is the id of the attempt that waits.
+func invocation(wait *event.Wait) string {
+	id := wait.Run + "." + wait.Job
+	if wait.Attempt > 1 {
+		id += "." + strconv.Itoa(wait.Attempt)
+	}
+	return id
+}
+
+// timerOf is the subject of a shared wait's timer.
+func timerOf(wait *event.Wait) string { return subject.Timer(invocation(wait)) }
+
+func sameJob(a, b *event.Wait) bool { return a.Run == b.Run && a.Job == b.Job }
+
+func (o Options) notBefore() (time.Time, error) {
+	switch o.AcceptEarly {
+	case "", "run":
+		return o.NotBefore, nil
+	case "any":
+		return time.Time{}, nil
+	}
+	d, err := compose.ParseDuration(o.AcceptEarly)
+	if err != nil {
+		return time.Time{}, fault.Wrap(err, fault.Invalid, "accept_early: "+o.AcceptEarly, "write run, any or a duration")
+	}
+	return o.NotBefore.Add(-d), nil
+}
