@@ -66,7 +66,7 @@ func actionShape(componentType string) shape[Action] {
 
 // action reads one action; n holds its own fields and those that it has from its component.
 func (d *decoder) action(c *Component, kind, id string, n, own *node) *Action {
-	a := &Action{Pos: n.pos, ID: id, Component: c.ID, Type: kind}
+	a := &Action{Pos: n.place(), ID: id, Component: c.ID, Type: kind}
 	scopeUses := d.uses
 	d.uses = nil
 	defer func() { d.uses = scopeUses }()
@@ -95,7 +95,7 @@ func (d *decoder) action(c *Component, kind, id string, n, own *node) *Action {
 		a.loggerDefaults(d)
 	}
 	a.OutputNeedsResult = a.Output != nil && mentions(a.Output, "result")
-	d.actions[a] = n
+	d.placed[a] = n
 	return a
 }
 

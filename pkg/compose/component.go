@@ -104,6 +104,7 @@ func (d *decoder) readComponents(doc *Document, entries []entry) {
 	for _, e := range entries {
 		if c := d.component(e); c != nil {
 			doc.Components[c.ID] = c
+			d.declared[c.ID] = true
 		}
 	}
 }
@@ -124,7 +125,7 @@ func (d *decoder) component(e entry) *Component {
 		}
 		kind = word
 	}
-	c := &Component{Pos: n.pos, ID: e.id}
+	c := &Component{Pos: n.place(), ID: e.id}
 	shape, actions := componentShape(kind), actionShape(kind)
 	own := &node{kind: mapping, pos: n.pos, key: n.key, path: n.path}
 	inline := &node{kind: mapping, pos: n.pos, key: n.key, path: n.path}

@@ -63,7 +63,7 @@ func (d *decoder) readController(doc *Document, n *node) {
 	if !n.given() {
 		return
 	}
-	c := &Controller{Pos: n.pos}
+	c := &Controller{Pos: n.place()}
 	if adapter := n.get("adapter"); adapter.given() {
 		for _, f := range controllerFields() {
 			if v := n.get(f.name); v.given() {

@@ -17,8 +17,9 @@ type decoder struct {
 	scopes   scopes
 	files    []string // in the order of loading
 	depth    int
+	declared map[string]bool // components
 	broken   map[string]bool // components that are there, and wrong in themselves
-	actions  map[*Action]*node
+	placed   map[any]*node   // what things were read from, by the pointer to them
 	jobs     map[*Job]*draft
 	wanted   []wanted
 	outputs  []workflowUses
@@ -26,7 +27,7 @@ type decoder struct {
 
 // wrong reports a problem at a value.
 func (d *decoder) wrong(n *node, hint, format string, args ...any) {
-	d.report(&d.problems, n.pos, n.path, fmt.Sprintf(format, args...), hint)
+	d.report(&d.problems, n.place(), n.path, fmt.Sprintf(format, args...), hint)
 }
 
 // wrongKey reports a problem at the key that leads to a value.
@@ -40,7 +41,7 @@ func (d *decoder) wrongKey(n *node, hint, format string, args ...any) {
 
 // need reports what must be there before the document can be started.
 func (d *decoder) need(n *node, hint, format string, args ...any) {
-	d.report(&d.needs, n.pos, n.path, fmt.Sprintf(format, args...), hint)
+	d.report(&d.needs, n.place(), n.path, fmt.Sprintf(format, args...), hint)
 }
 
 func (d *decoder) report(to *[]Problem, pos Pos, path, message, hint string) {
@@ -140,7 +141,7 @@ func (s shape[T]) defaults(d *decoder, at *node, into *T, n *node) {
 
 func fallbackNode(text string, at *node) *node {
 	n := (&reader{}).read([]byte(text))
-	n.place(at.pos)
+	n.move(at.place())
 	n.path = at.path
 	return n
 }

@@ -191,6 +191,7 @@ func parts[T, U any](name, doc string, s func() shape[U], p func(*T) *[]*U) fiel
 		for _, item := range d.items(n, name) {
 			u := new(U)
 			if s().read(d, item, u) {
+				d.placed[u] = item
 				*p(into) = append(*p(into), u)
 			}
 		}
@@ -225,8 +226,7 @@ func (d *decoder) plain(n *node) (any, bool) {
 	if t == nil {
 		return nil, false
 	}
-	for _, name := range d.unset(n) {
-		d.need(n, "set it, or give it a default: ${env."+name+" | …}", "the variable %s is not set", name)
+	if d.unset(n) {
 		return nil, false
 	}
 	v, err := t.Eval(environment(d.env))

@@ -168,7 +168,7 @@ func (d *decoder) sshAuth(c *SSHConnection, n *node) {
 
 // settingFile looks for a file that a template names, where it can be told now. It gives the file's name.
 func (d *decoder) settingFile(t *expr.Template, n *node) string {
-	if t == nil || d.look == nil || len(d.unset(n)) > 0 {
+	if t == nil || d.look == nil || d.unset(n) {
 		return ""
 	}
 	v, err := t.Eval(environment(d.env))
@@ -184,11 +184,12 @@ func (d *decoder) settingFile(t *expr.Template, n *node) string {
 // readGateways reads the section gateways.
 func (d *decoder) readGateways(doc *Document, entries []entry) {
 	for _, e := range entries {
-		g := &Gateway{Pos: e.n.pos}
+		g := &Gateway{Pos: e.n.place()}
 		if !gatewayShape().read(d, e.n, g) {
 			continue
 		}
 		g.ID = e.id
+		d.placed[g] = e.n
 		d.gateway(g, e.n)
 		for _, p := range g.Ports {
 			d.forwardedOnce(doc, g, p)

@@ -175,7 +175,7 @@ func (d *decoder) jobList(w *Workflow, entries []entry) []*Job {
 
 func (d *decoder) job(w *Workflow, e entry) *Job {
 	d.uses = nil
-	j := &Job{Pos: e.n.pos, Retry: Retry{MaxAttempts: 1, Backoff: "fixed"}}
+	j := &Job{Pos: e.n.place(), Retry: Retry{MaxAttempts: 1, Backoff: "fixed"}}
 	dr := &draft{Job: j, n: e.n}
 	d.jobs[j] = dr
 	jobShape().read(d, e.n, dr)

@@ -122,8 +122,6 @@ func (b *branch) finish(d *decoder, n *node) {
 	c.Operator = ""
 }
 
-func (n *node) has(name string) bool { return n.get(name) != nil }
-
 func ifFields(sc scopes) []field[draft] {
 	doc := map[string]string{
 		"operator": "if: how the input is compared.", "value": "if: what the input is compared to.", "condition": "if: an expression, in their place.",

@@ -162,7 +162,6 @@ func (d *decoder) readListeners(doc *Document, entries []entry) {
 			doc.Listeners = append(doc.Listeners, l)
 		}
 	}
-	d.ports(doc)
 }
 
 func (d *decoder) listener(e entry) *Listener {
@@ -171,7 +170,7 @@ func (d *decoder) listener(e entry) *Listener {
 		d.wrong(n, "", "a listener must be a mapping, and is %s", n.word())
 		return nil
 	}
-	l := &Listener{Pos: n.pos}
+	l := &Listener{Pos: n.place()}
 	own, inline, isTrigger := d.inlineEndpoint(n)
 	listenerShape().read(d, own, l)
 	l.ID = e.id
@@ -184,12 +183,12 @@ func (d *decoder) listener(e entry) *Listener {
 	if inline != nil {
 		if l.Type == HTTPTrigger {
 			t := new(Trigger)
-			if triggerShape().read(d, inline, t) {
+			if d.placed[t] = inline; triggerShape().read(d, inline, t) {
 				l.Triggers = append(l.Triggers, t)
 			}
 		} else {
 			c := new(Callback)
-			if callbackShape().read(d, inline, c) {
+			if d.placed[c] = inline; callbackShape().read(d, inline, c) {
 				l.Callbacks = append(l.Callbacks, c)
 			}
 		}
@@ -204,7 +203,7 @@ func (d *decoder) listener(e entry) *Listener {
 	for _, a := range l.TrustedProxies {
 		d.network(n.get("trusted_proxies"), a)
 	}
-	d.endpoints(l, n, inline)
+	d.endpoints(l, n)
 	return l
 }
 

@@ -96,7 +96,7 @@ func newDecoder(env func(string) (string, bool)) *decoder {
 	}
 	return &decoder{
 		env: env, lines: map[string][]string{}, scopes: newScopes(),
-		broken: map[string]bool{}, actions: map[*Action]*node{}, jobs: map[*Job]*draft{},
+		declared: map[string]bool{}, broken: map[string]bool{}, placed: map[any]*node{}, jobs: map[*Job]*draft{},
 	}
 }
 
@@ -222,6 +222,7 @@ func (d *decoder) document(root *node) *Document {
 	d.readComponents(doc, d.entries(root, kinds[2]))
 	d.readWorkflows(doc, d.entries(root, kinds[3]))
 	d.readController(doc, root.get("controller"))
+	d.ports(doc)
 	d.references(doc)
 	d.waiting(doc)
 	d.order(doc)

@@ -120,18 +120,8 @@ func (s setting) value() *node {
 	if len(r.problems) > 0 || n == nil || strings.Contains(s.text, "${") && n.kind != scalar {
 		n = &node{kind: scalar, value: s.text}
 	}
-	n.place(Pos{File: s.origin})
+	n.move(Pos{File: s.origin})
 	return n
-}
-
-func (n *node) place(pos Pos) {
-	n.pos, n.key = pos, pos
-	for _, item := range n.items {
-		item.place(pos)
-	}
-	for _, f := range n.fields {
-		f.place(pos)
-	}
 }
 
 // layer makes of a setting what can be merged over the tree: mappings down to the value, or down to the first list on

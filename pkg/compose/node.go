@@ -47,6 +47,28 @@ func (n *node) put(name string, v *node) {
 	n.fields[name] = v
 }
 
+// place is where a person looks for the value: a mapping is at its key.
+func (n *node) place() Pos {
+	if n.kind == mapping && n.key != (Pos{}) {
+		return n.key
+	}
+	return n.pos
+}
+
+// move gives all of the tree one place.
+func (n *node) move(to Pos) {
+	n.pos, n.key = to, to
+	for _, item := range n.items {
+		item.move(to)
+	}
+	for _, f := range n.fields {
+		f.move(to)
+	}
+}
+
+// has tells whether there is such a key, be it with null.
+func (n *node) has(name string) bool { return n.get(name) != nil }
+
 // given tells whether there is a value that is not null.
 func (n *node) given() bool { return n != nil && n.kind != null }
 

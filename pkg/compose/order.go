@@ -77,7 +77,7 @@ func (d *decoder) resolve(doc *Document, n *node, component, action *string) {
 		if at.given() {
 			return // reported already
 		}
-		declared := slices.DeleteFunc(slices.Clone(ids), func(id string) bool { return doc.Components[id].Pos == (Pos{}) })
+		declared := slices.DeleteFunc(slices.Clone(ids), func(id string) bool { return !d.declared[id] })
 		switch len(declared) {
 		case 1:
 			*component, at = declared[0], n
@@ -99,7 +99,7 @@ func (d *decoder) resolve(doc *Document, n *node, component, action *string) {
 	case *component == Logger:
 		c = d.logger()
 		doc.Components[Logger] = c
-	case len(ids) == 0 && len(d.broken) == 0:
+	case len(d.declared) == 0 && len(d.broken) == 0:
 		d.need(at, "add it to components", "the component %s is not in the file", *component)
 		return
 	default:
@@ -213,6 +213,9 @@ func (d *decoder) mentioned(w *Workflow, u use, r expr.Reference) string {
 		return ""
 	}
 	id := r.Path[0].Name
+	if len(d.problems) >= maxProblems {
+		return ""
+	}
 	if w.Job(id) == nil {
 		d.wrongRef(u, r, suggest(id, w.ids()), fmt.Sprintf("there is no job %q", id))
 		return ""

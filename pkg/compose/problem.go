@@ -39,6 +39,8 @@ func (p Pos) String() string {
 	switch {
 	case p.Line == 0:
 		return p.File
+	case p.File == "":
+		return fmt.Sprintf("line %d, column %d", p.Line, p.Column)
 	case p.Column == 0:
 		return fmt.Sprintf("%s:%d", p.File, p.Line)
 	default:
@@ -96,6 +98,7 @@ func excerpt(line string, column int) (text, caret string) {
 
 // MarshalJSON gives the problem for programs: {file, line, column, path, message, hint, text}.
 func (p Problem) MarshalJSON() ([]byte, error) {
+	text, _ := excerpt(p.Line, p.Pos.Column)
 	return json.Marshal(struct {
 		File    string `json:"file,omitempty"`
 		Line    int    `json:"line,omitempty"`
@@ -104,7 +107,7 @@ func (p Problem) MarshalJSON() ([]byte, error) {
 		Message string `json:"message"`
 		Hint    string `json:"hint,omitempty"`
 		Text    string `json:"text,omitempty"`
-	}{p.Pos.File, p.Pos.Line, p.Pos.Column, p.Path, p.Message, p.Hint, p.Line})
+	}{p.Pos.File, p.Pos.Line, p.Pos.Column, p.Path, p.Message, p.Hint, text})
 }
 
 // ordered sorts problems by file in the order of loading, then by place, and drops repetitions.
@@ -124,6 +127,9 @@ func ordered(problems []Problem, files []string) []Problem {
 // suggest gives "did you mean x?" where a candidate is close to the word, else the candidates where they are few.
 func suggest(word string, candidates []string) string {
 	best, distance := "", len([]rune(word))/3+2
+	if len(word) > 200 || len(candidates) > 200 {
+		return ""
+	}
 	for _, c := range candidates {
 		d := levenshtein.Distance(strings.ToLower(word), strings.ToLower(c), nil)
 		if strings.HasPrefix(c, word) && len(word) > 2 {

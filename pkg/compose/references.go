@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"slices"
 	"strconv"
+	"strings"
 
 	"github.com/switchbackhq/switchback/pkg/expr"
 )
@@ -19,20 +20,21 @@ func (d *decoder) references(doc *Document) {
 				d.listenerRef(doc, u, r)
 			}
 		}
-		for _, name := range d.unset(u.n) {
-			d.need(u.n, "set it, or give it a default: ${env."+name+" | …}", "the variable %s is not set", name)
-		}
+		d.unset(u.n)
 	}
 	for _, l := range doc.Listeners {
 		for _, t := range l.Triggers {
+			n := d.placed[t]
 			if v, ok := literal(t.Workflow); ok {
-				d.wanted = append(d.wanted, wanted{fmt.Sprint(v), d.triggerNode(l, t)})
+				d.wanted = append(d.wanted, wanted{fmt.Sprint(v), n.get("workflow")})
+			} else if t.Workflow == nil && len(doc.Workflows) > 1 {
+				d.wrong(n, "there is: "+strings.Join(doc.workflowIDs(), ", "), "the trigger does not say which workflow to run")
 			}
 		}
 	}
 	for _, g := range doc.Gateways {
 		if g.OnURL != "" {
-			d.wanted = append(d.wanted, wanted{g.OnURL, &node{pos: g.Pos, path: "gateways." + g.ID}})
+			d.wanted = append(d.wanted, wanted{g.OnURL, d.placed[g].get("on_url")})
 		}
 	}
 	if len(doc.Workflows) == 0 {
@@ -51,8 +53,12 @@ func literal(t *expr.Template) (any, bool) {
 	return t.Literal()
 }
 
-func (d *decoder) triggerNode(l *Listener, t *Trigger) *node {
-	return &node{pos: t.Pos, path: "listeners." + l.ID}
+func (d *Document) workflowIDs() []string {
+	ids := make([]string, len(d.Workflows))
+	for i, w := range d.Workflows {
+		ids[i] = w.ID
+	}
+	return ids
 }
 
 func (d *decoder) gatewayRef(doc *Document, u use, r expr.Reference) {
@@ -121,6 +127,10 @@ func (d *decoder) listenerRef(doc *Document, u use, r expr.Reference) {
 			if ids = append(ids, l.ID); l.ID == r.Arg {
 				return
 			}
+		}
+		if len(ids) == 0 {
+			d.need(u.n.at(r.At), "add the listener", "there is no listener for ${%s}", r.Text)
+			return
 		}
 		d.wrongRef(u, r, suggest(r.Arg, ids), fmt.Sprintf("there is no listener %q", r.Arg))
 		return

@@ -11,27 +11,23 @@ import (
 )
 
 // endpoints completes a listener's endpoints, and reports those that cannot be told apart.
-func (d *decoder) endpoints(l *Listener, n, inline *node) {
+func (d *decoder) endpoints(l *Listener, n *node) {
 	var routes []route
 	add := func(e endpoint, at *node) {
-		*e.pos = at.pos
+		*e.pos = at.place()
 		d.endpoint(l, e, at)
 		routes = append(routes, route{e, at})
 	}
-	for i, c := range l.Callbacks {
-		at := inline
-		if at == nil {
-			at = n.at([]any{"callbacks", i})
-		}
-		add(callbackEndpoint(c), at)
-		d.outcome(c, at)
+	for _, c := range l.Callbacks {
+		add(callbackEndpoint(c), d.placed[c])
+		d.outcome(c, d.placed[c])
 	}
-	for i, t := range l.Triggers {
-		at := inline
-		if at == nil {
-			at = n.at([]any{"triggers", i})
-		}
-		add(triggerEndpoint(t), at)
+	for _, t := range l.Triggers {
+		add(triggerEndpoint(t), d.placed[t])
+	}
+	if len(routes) > maxEntries {
+		d.wrong(n, "", "a listener has at most %d endpoints", maxEntries)
+		return
 	}
 	for i, b := range routes {
 		for _, a := range routes[:i] {
@@ -172,12 +168,16 @@ func overlap(a, b string) bool {
 // ports reports addresses that are used twice.
 func (d *decoder) ports(doc *Document) {
 	every := func(host string) bool { return host == "0.0.0.0" || host == "::" || host == "" }
+	same := func(a, b string) bool { return a == b || every(a) || every(b) }
 	for i, b := range doc.Listeners {
 		for _, a := range doc.Listeners[:i] {
-			if a.Port == b.Port && b.Port != 0 && (a.Host == b.Host || every(a.Host) || every(b.Host)) {
+			if a.Port == b.Port && b.Port != 0 && same(a.Host, b.Host) {
 				d.report(&d.problems, b.Pos, "listeners."+b.ID, fmt.Sprintf("the listeners %s and %s both listen on port %d", a.ID, b.ID, b.Port),
 					"give one of them another port, or one listener the endpoints of both")
 			}
+		}
+		if c := doc.Controller; c != nil && c.PortGiven && c.Port == b.Port && b.Port != 0 && same(c.Host, b.Host) {
+			d.report(&d.problems, c.Pos, "controller", fmt.Sprintf("the controller and the listener %s both listen on port %d", b.ID, b.Port), "give one of them another port")
 		}
 	}
 }

@@ -52,6 +52,9 @@ func (d *decoder) entries(in *node, s section) []entry {
 		return nil
 	case many.kind == list:
 		return d.identified(s, many.items)
+	case many.kind == mapping && s.byID && len(many.names) > maxEntries:
+		d.wrong(many, "", "there are more than %d %s", maxEntries, s.plural)
+		return nil
 	case many.kind == mapping && s.byID:
 		var all []entry
 		for _, id := range many.names {
@@ -80,8 +83,15 @@ func (d *decoder) entries(in *node, s section) []entry {
 	}
 }
 
+// The most entries of a section, jobs of a workflow and endpoints of a listener.
+const maxEntries = 1000
+
 // identified gives each entry of a list its id. The only one needs none.
 func (d *decoder) identified(s section, items []*node) []entry {
+	if len(items) > maxEntries {
+		d.wrong(items[maxEntries], "", "there are more than %d %s", maxEntries, s.plural)
+		return nil
+	}
 	var all []entry
 	for _, n := range items {
 		e := entry{n: n}
@@ -99,7 +109,7 @@ func (d *decoder) identified(s section, items []*node) []entry {
 			continue
 		}
 		if first := slices.IndexFunc(all, func(o entry) bool { return o.id == e.id }); first >= 0 && e.id != "" {
-			d.wrong(n.get("id"), fmt.Sprintf("the first one is in line %d", all[first].n.pos.Line), "the id %s is taken by another %s", e.id, s.singular)
+			d.wrong(n.get("id"), fmt.Sprintf("the first one is in line %d", all[first].n.place().Line), "the id %s is taken by another %s", e.id, s.singular)
 			continue
 		}
 		all = append(all, e)
@@ -115,7 +125,9 @@ func (d *decoder) goodID(what, id string, n *node, pos Pos) bool {
 		message = "is empty"
 	case len(id) > 128:
 		message = "is longer than 128 bytes"
-	case strings.IndexFunc(id, func(r rune) bool { return r <= ' ' || strings.ContainsRune(`./\:${}[]"'|*>#,`, r) || r == 0x7f }) >= 0:
+	case strings.IndexFunc(id, func(r rune) bool {
+		return r <= ' ' || strings.ContainsRune(`/\:${}[]"'|*>#,`, r) || r == 0x7f || r == '.' && what != "workflow"
+	}) >= 0:
 		message = "holds more than letters, digits, _ and -"
 	default:
 		return true

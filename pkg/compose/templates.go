@@ -1,7 +1,7 @@
 package compose
 
 import (
-	"maps"
+	"fmt"
 	"regexp"
 	"slices"
 	"strings"
@@ -28,6 +28,7 @@ type scopes struct {
 	each     scope // one item's input
 	eachDone scope // one item's output
 	whole    scope // a workflow's output
+	start    scope // a workflow, before a run of it starts
 }
 
 func newScopes() scopes {
@@ -59,6 +60,7 @@ func newScopes() scopes {
 		each:     of("an item's input", with(run, "output", "item", "index")...),
 		eachDone: of("an item's output", with(run, "output", "item", "index")...),
 		whole:    of("a workflow's output", with(run, "output")...),
+		start:    of("a workflow's concurrency", "input", "context"),
 	}
 }
 
@@ -145,9 +147,8 @@ func byteAt(s string, runes int) int {
 
 func hasExpression(s string) bool { return strings.Contains(s, "${") }
 
-// expressions gives what stands within each ${…} of a text, the outermost ones alone.
-func expressions(s string) []string {
-	var all []string
+// expressions gives where each ${…} of a text begins and what stands within it, the outermost ones alone.
+func expressions(s string) (starts []int, within []string) {
 	for i := 0; i+1 < len(s); i++ {
 		if s[i] != '$' || s[i+1] != '{' {
 			continue
@@ -174,33 +175,37 @@ func expressions(s string) []string {
 			}
 		}
 		if depth == 0 {
-			all = append(all, s[start:i-1])
+			starts, within = append(starts, start), append(within, s[start:i-1])
 			i--
 		}
 	}
-	return all
+	return starts, within
 }
 
 // A variable that is read as it stands, with nothing to fall back on.
 var bareVariable = regexp.MustCompile(`^\s*env(?:\.([\pL\pN_-]+)|\["([^"]+)"\])\s*(?:as\s+\w+\s*)?$`)
 
-// unset gives the variables that a template needs and that are not set.
-func (d *decoder) unset(n *node) []string {
-	names := map[string]bool{}
+// unset notes the variables that a template needs and that are not set, and tells whether there are any.
+func (d *decoder) unset(n *node) bool {
+	any := false
 	n.leaves(func(leaf *node) {
 		s, _ := leaf.text()
 		if !hasExpression(s) {
 			return
 		}
-		for _, e := range expressions(s) {
+		starts, within := expressions(s)
+		for i, e := range within {
 			m := bareVariable.FindStringSubmatch(e)
 			if m == nil {
 				continue
 			}
-			if _, ok := d.env(m[1] + m[2]); !ok {
-				names[m[1]+m[2]] = true
+			name := m[1] + m[2]
+			if _, ok := d.env(name); !ok {
+				any = true
+				d.report(&d.needs, d.within(leaf, starts[i]), leaf.path, fmt.Sprintf("the variable %s is not set", name),
+					"set it, or give it a default: ${env."+name+" | …}")
 			}
 		}
 	})
-	return slices.Sorted(maps.Keys(names))
+	return any
 }

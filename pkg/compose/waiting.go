@@ -67,7 +67,7 @@ func (d *decoder) complete(doc *Document, a *Action) {
 		return // DefaultCallbackID
 	}
 	if !mentions(endpoint.IdentifyBy, "body") && !mentions(endpoint.IdentifyBy, "item") {
-		n := d.actions[a]
+		n := d.placed[a]
 		d.wrong(n, "send ${listener.id}, or write completion: {type: callback, wait_for: …}",
 			"it is not known which id this waits for: identify_by of %s reads no field that the response could hold", endpoint.Path)
 		return

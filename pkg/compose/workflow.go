@@ -1,7 +1,6 @@
 package compose
 
 import (
-	"maps"
 	"regexp"
 	"slices"
 	"time"
@@ -32,7 +31,7 @@ func concurrencyShape() shape[Concurrency] {
 		name: "concurrency", doc: "How many runs go at once.",
 		fields: []field[Concurrency]{
 			limit,
-			template("key", "The limit is for each value of this.", newScopes().whole, func(c *Concurrency) **expr.Template { return &c.Key }),
+			template("key", "The limit is for each value of this.", newScopes().start, func(c *Concurrency) **expr.Template { return &c.Key }),
 		},
 		short: &shorthand[Concurrency]{kinds: []kind{scalar}, schema: limit.schema, read: limit.read},
 	}
@@ -125,17 +124,22 @@ func (d *decoder) readWorkflows(doc *Document, entries []entry) {
 }
 
 func (d *decoder) workflow(e entry) *Workflow {
-	w := &Workflow{Pos: e.n.pos}
+	w := &Workflow{Pos: e.n.place()}
 	d.uses = nil
 	own, inline := d.inlineJob(e.n)
 	workflowShape().read(d, own, w)
 	w.ID = e.id
+	for _, h := range []*Hook{w.OnFailure, w.OnSuccess} {
+		if h != nil && h.Workflow == w.ID {
+			d.report(&d.problems, h.Pos, e.n.path, "the workflow "+w.ID+" runs itself when it has ended, without end", "")
+		}
+	}
 	d.outputs = append(d.outputs, workflowUses{w, d.uses})
 	jobs := section{singular: "job", plural: "jobs"}
 	entries := []entry{{DefaultID("job"), inline}}
 	if inline == nil {
 		if entries = d.entries(e.n, jobs); len(entries) == 0 {
-			if j := e.n.get("jobs"); !j.given() || j.kind == list {
+			if j := e.n.get("jobs"); j == nil || j.kind <= null || j.kind == list && len(j.items) == 0 {
 				d.wrong(e.n, "", "the workflow %s has no job", w.ID)
 			}
 		}
@@ -148,7 +152,7 @@ func (d *decoder) workflow(e entry) *Workflow {
 // inlineJob parts a workflow's own fields from those of a job that is written right in it. inline is nil where the
 // jobs stand in a list.
 func (d *decoder) inlineJob(n *node) (own, inline *node) {
-	if n.get("jobs").given() || n.get("job").given() {
+	if n.has("jobs") || n.has("job") {
 		return d.withoutJobFields(n), nil
 	}
 	mine, job := workflowShape(), jobShape()
@@ -202,17 +206,14 @@ type workflowUses struct {
 
 // known checks that the workflows that are named are there.
 func (d *decoder) known(doc *Document) {
-	ids := map[string]bool{}
-	for _, w := range doc.Workflows {
-		ids[w.ID] = true
-	}
+	ids := doc.workflowIDs()
 	for _, w := range d.wanted {
 		switch {
-		case ids[w.id]:
+		case slices.Contains(ids, w.id):
 		case len(ids) == 0:
 			d.need(w.n, "", "the file has no workflow, and %s is to be run", w.id)
 		default:
-			d.wrong(w.n, suggest(w.id, slices.Sorted(maps.Keys(ids))), "there is no workflow %q", w.id)
+			d.wrong(w.n, suggest(w.id, ids), "there is no workflow %q", w.id)
 		}
 	}
 }
