@@ -284,7 +284,6 @@ func (d *decoder) number() (any, error) {
 	rest := d.text[d.pos:]
 	n, whole := scanNumber(rest)
 	if n == 0 {
-		d.pos += len(rest) - len(strings.TrimLeft(rest, "-0123456789.eE+"))
 		return nil, d.fail("a number is not well formed")
 	}
 	d.pos += n
