@@ -31,6 +31,9 @@ func newHubSpot(s *settings) scheme {
 	h := &hubspot{keys: s.secrets(), tolerance: s.tolerance(defaultTolerance), versions: []string{"v1", "v2", "v3"}}
 	if only := s.oneOf("version", "", h.versions...); only != "" {
 		h.versions = []string{only}
+		if only != "v3" {
+			s.untimed()
+		}
 	}
 	// The escapes that HubSpot decodes before it signs (developers.hubspot.com, "Validate the v3 request signature").
 	h.decode = strings.NewReplacer("%3A", ":", "%2F", "/", "%3F", "?", "%40", "@", "%21", "!", "%24", "$",

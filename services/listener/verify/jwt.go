@@ -114,6 +114,9 @@ func (t *token) verify(ctx context.Context, r *Request) (Result, error) {
 		return Result{}, malformed("the header Authorization", "Bearer <token>")
 	}
 	parsed, err := jwt.ParseSigned(text, t.algorithms)
+	if err == nil && strings.ContainsAny(text, "\r\n") { // which encoding/base64 skips
+		err = errors.New("it goes over several lines")
+	}
 	if err != nil {
 		return Result{}, because(Malformed, "the token in "+t.header+" cannot be read", "it is expected to be a signed JWT", err)
 	}
