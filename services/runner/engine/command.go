@@ -23,7 +23,6 @@ type Act struct {
 // Park makes a wait; callbacks that are there already come back as CalledBack.
 type Park struct {
 	Wait        event.Wait
-	Shared      bool
 	NotBefore   time.Time // a callback that the server took earlier does not count
 	AcceptEarly string
 }

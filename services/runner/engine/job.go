@@ -63,9 +63,7 @@ func (s *step) act(index int, job *event.Job) {
 	def := s.workflow.Jobs[index]
 	a := last(job)
 	scope := s.scope()
-	if index > 0 {
-		scope.Previous = s.workflow.Jobs[index-1].ID
-	}
+	scope.Previous = def.Before
 	action := s.action(def)
 	s.do(Act{
 		Job: def, Action: action, Attempt: a.Number, ID: InvocationID(s.run.ID, def.ID, a.Number),
@@ -170,8 +168,8 @@ func (s *step) park(id string, job *event.Job) {
 		}
 		parked[a.Wait.ID] = true
 		s.do(Park{
-			Wait:   event.Wait{ID: a.Wait.ID, Run: s.run.ID, Job: id, Attempt: a.Number, Since: a.Wait.Since, Deadline: deadline, Used: a.Wait.Used},
-			Shared: a.Wait.Shared, NotBefore: s.run.CreatedAt, AcceptEarly: a.Wait.AcceptEarly,
+			Wait:      event.Wait{ID: a.Wait.ID, Run: s.run.ID, Job: id, Attempt: a.Number, Since: a.Wait.Since, Deadline: deadline, Used: a.Wait.Used},
+			NotBefore: s.run.CreatedAt, AcceptEarly: a.Wait.AcceptEarly,
 		})
 	}
 }

@@ -123,7 +123,11 @@ func (s *step) expired(ev Expired) {
 		if job == nil || job.RetryAt.IsZero() || retryTimerID(s.run.ID, def.ID, len(job.Attempts)+1) != ev.ID {
 			continue
 		}
-		if !job.Status.Ended() {
+		switch {
+		case job.Status.Ended():
+		case s.now.Before(job.RetryAt): // a long pause is woken on the way
+			s.do(Sleep{Wait: s.retryTimer(def.ID, job)})
+		default:
 			s.attempt(i, s.job(def.ID))
 		}
 		return

@@ -1,0 +1,377 @@
+package runner
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"log/slog"
+	"time"
+
+	"github.com/switchbackhq/switchback/pkg/bus"
+	"github.com/switchbackhq/switchback/pkg/event"
+	"github.com/switchbackhq/switchback/pkg/fault"
+	"github.com/switchbackhq/switchback/pkg/subject"
+	"github.com/switchbackhq/switchback/services/runner/engine"
+	"github.com/switchbackhq/switchback/services/runner/journal"
+	"github.com/switchbackhq/switchback/services/runner/wait"
+)
+
+// activation carries one run on, from the message that set it off until all that follows from it is done or waits.
+//
+// Its order is the promise: what has happened is saved before anything that follows from it is done, and the message
+// is acknowledged after all of it. So whatever dies, the message comes again, and finds what is done in the document.
+type activation struct {
+	r          *Runner
+	ctx        context.Context //nolint:containedctx // the length of one message
+	outside    context.Context //nolint:containedctx // requests in flight, which a cancel lets go
+	abort      context.CancelCauseFunc
+	runID      string
+	trigger    string
+	definition *definition
+	world      engine.World
+	saveFirst  bool // also what begins the run is saved before it is done
+
+	run     *event.Run // as it is, saved or not
+	rev     journal.Revision
+	unsaved []engine.Event
+	queue   []engine.Command
+	ends    []engine.End // done last: a wait that stands brings its callback here again
+
+	acting  map[string]bool // invocations that this activation has performed
+	results chan performed
+	flying  int
+}
+
+type performed struct {
+	acted engine.Acted
+	err   error
+}
+
+// checkpointAfter is how long the first requests of a run may take before it is saved and so becomes visible: most are
+// done sooner, and save the write.
+const checkpointAfter = 50 * time.Millisecond
+
+var (
+	// errTaken says that the run's id has a document already.
+	errTaken = errors.New("the run has begun already")
+	// errAborted ends the requests in flight of a run that was cancelled.
+	errAborted = errors.New("the run was cancelled")
+)
+
+func (r *Runner) begin(ctx context.Context, runID, trigger string) *activation {
+	a := &activation{r: r, ctx: ctx, runID: runID, trigger: trigger, acting: map[string]bool{}, results: make(chan performed)}
+	a.outside, a.abort = context.WithCancelCause(ctx)
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.active[runID] == nil {
+		r.active[runID] = map[*activation]struct{}{}
+	}
+	r.active[runID][a] = struct{}{}
+	r.metrics.active.Inc()
+	return a
+}
+
+// end waits for what the activation has in flight, and forgets it.
+func (a *activation) end() {
+	a.abort(errStopping)
+	for ; a.flying > 0; a.flying-- {
+		<-a.results
+	}
+	a.r.mu.Lock()
+	defer a.r.mu.Unlock()
+	delete(a.r.active[a.runID], a)
+	if len(a.r.active[a.runID]) == 0 {
+		delete(a.r.active, a.runID)
+	}
+	a.r.metrics.active.Dec()
+}
+
+// adopt takes a run as it is stored.
+func (a *activation) adopt(run *event.Run, rev journal.Revision) error {
+	if a.definition == nil || a.definition.hash != run.Definition {
+		def, err := a.r.definitions.get(a.ctx, run.Definition)
+		if err != nil {
+			return err
+		}
+		a.definition = def
+		a.world = engine.World{}
+	}
+	a.run, a.rev = run, rev
+	return nil
+}
+
+// handle applies an event and does all that follows from it.
+func (a *activation) handle(ev engine.Event) error {
+	if err := a.apply(ev); err != nil {
+		return err
+	}
+	checkpoint := time.NewTimer(checkpointAfter)
+	defer checkpoint.Stop()
+	for {
+		if err := a.perform(); err != nil {
+			return err
+		}
+		if a.flying == 0 {
+			if len(a.unsaved) == 0 {
+				return a.endWaits()
+			}
+			if err := a.save(); err != nil {
+				return err
+			}
+			continue // a save that came second brings up what else is to be done
+		}
+		if a.run.Status.Ended() && len(a.unsaved) == 0 {
+			a.abort(errAborted) // what is in flight is wanted by nobody
+		}
+		select {
+		case p := <-a.results:
+			a.flying--
+			if err := a.took(p); err != nil {
+				return err
+			}
+		case <-checkpoint.C:
+			if err := a.save(); err != nil {
+				return err
+			}
+		}
+	}
+}
+
+// took applies the end of an invocation.
+func (a *activation) took(p performed) error {
+	if errors.Is(p.err, errAborted) {
+		if err := a.reload(); err != nil {
+			return err
+		}
+		if a.run.Status.Ended() {
+			return nil
+		}
+	}
+	if p.err != nil {
+		return p.err
+	}
+	p.acted.Trigger = a.trigger
+	return a.apply(p.acted)
+}
+
+// apply advances the run by an event.
+func (a *activation) apply(ev engine.Event) error {
+	if a.world.Document == nil {
+		resolver := a.r.resolver(a.definition)
+		a.world = engine.World{Document: a.definition.doc, Static: resolver.Scope(a.outside)}
+	}
+	run, commands, err := engine.Advance(a.world, a.run, ev)
+	if err != nil {
+		return &poison{fmt.Errorf("advance: %w", err)}
+	}
+	if run != a.run {
+		a.unsaved = append(a.unsaved, ev)
+		a.run = run
+	}
+	a.queue = append(a.queue, commands...)
+	return nil
+}
+
+// perform does what is commanded, as far as it does not have to wait for outside services.
+func (a *activation) perform() error {
+	for len(a.queue) > 0 {
+		if len(a.unsaved) > 0 && !a.mayGoAhead() {
+			if err := a.save(); err != nil {
+				return err
+			}
+			continue // the queue may be another one now
+		}
+		c := a.queue[0]
+		a.queue = a.queue[1:]
+		if !engine.Wanted(a.run, c) {
+			continue
+		}
+		if err := a.command(c); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// mayGoAhead tells whether the commands may be performed before the run is saved: only its first requests. Nothing is
+// lost with them: the request for the run comes again, and they carry the same idempotency keys.
+func (a *activation) mayGoAhead() bool {
+	if a.saveFirst || a.rev != 0 || len(a.unsaved) != 1 {
+		return false
+	}
+	if _, first := a.unsaved[0].(engine.Requested); !first {
+		return false
+	}
+	for _, c := range a.queue {
+		switch c.(type) {
+		case engine.Act, engine.Notify:
+		default:
+			return false
+		}
+	}
+	return true
+}
+
+func (a *activation) command(c engine.Command) error {
+	switch c := c.(type) {
+	case engine.Act:
+		a.act(c)
+		return nil
+	case engine.Park:
+		return a.park(c)
+	case engine.Sleep:
+		if err := a.r.waits.Timer(a.ctx, c.Wait); err != nil {
+			return fmt.Errorf("set the timer %s: %w", c.Wait.ID, err)
+		}
+		return nil
+	case engine.End:
+		a.ends = append(a.ends, c)
+		return nil
+	case engine.Notify:
+		a.r.notify(c.Notice)
+		return nil
+	case engine.Finish:
+		a.r.metrics.ended.WithLabelValues(a.run.Workflow, string(a.run.Status)).Inc()
+		a.r.reply(a.run)
+		return nil
+	default:
+		return &poison{fmt.Errorf("unknown command %T", c)}
+	}
+}
+
+// act performs an invocation beside the activation; its end comes in through results.
+func (a *activation) act(c engine.Act) {
+	if a.acting[c.ID] {
+		return
+	}
+	a.acting[c.ID] = true
+	a.flying++
+	resolver := a.r.resolver(a.definition)
+	go func() {
+		began := time.Now()
+		var p performed
+		if err := guard(func() error {
+			p.acted, p.err = a.r.performer.Perform(a.outside, c, resolver)
+			return nil
+		}); err != nil {
+			p.err = err
+		}
+		a.r.metrics.invocation.WithLabelValues(c.Job.Component).Observe(time.Since(began).Seconds())
+		a.results <- p
+	}()
+}
+
+// park makes a wait. What has come for it already is taken at once.
+func (a *activation) park(c engine.Park) error {
+	early, err := a.r.waits.Park(a.ctx, c.Wait, wait.Options{NotBefore: c.NotBefore, AcceptEarly: c.AcceptEarly})
+	if fault.CodeOf(err) == fault.Conflict {
+		return a.apply(engine.Refused{
+			ID: c.Wait.ID, Trigger: a.trigger, At: time.Now(),
+			Err: engine.Error{Code: engine.CodeConflict, Message: err.Error()},
+		})
+	}
+	if err != nil {
+		return fmt.Errorf("make the wait for %s: %w", c.Wait.ID, err)
+	}
+	for _, cb := range early {
+		a.r.metrics.callbacks.WithLabelValues(fateEarly).Inc()
+		if err := a.apply(engine.CalledBack{Callback: *cb, Trigger: a.trigger, At: time.Now()}); err != nil {
+			return err
+		}
+		c.Wait.Used = cb.Seq
+	}
+	if len(early) > 0 {
+		a.queue = append(a.queue, c) // still wanted when there was only progress
+	}
+	return nil
+}
+
+// save stores the run. When somebody else has saved meanwhile, what has happened here is applied to what they have
+// saved, and all that this activation's message has set off is gone through again.
+func (a *activation) save() error {
+	for len(a.unsaved) > 0 {
+		rev, err := a.r.journal.Save(a.ctx, a.run, a.rev)
+		if err == nil {
+			a.rev, a.unsaved = rev, nil
+			return nil
+		}
+		if !errors.Is(err, journal.ErrConflict) {
+			return err
+		}
+		a.r.metrics.conflicts.Inc()
+		if err := a.reload(); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (a *activation) reload() error {
+	id := a.run.ID
+	run, rev, err := a.r.journal.Load(a.ctx, id)
+	if err != nil {
+		return err
+	}
+	events := a.unsaved
+	if len(events) > 0 {
+		if req, ok := events[0].(engine.Requested); ok {
+			if run == nil {
+				return fmt.Errorf("run %s: saving it was refused, but there is none", id)
+			}
+			if run.Request != req.Request.Seq {
+				return errTaken
+			}
+			events = events[1:]
+		}
+	}
+	if run == nil {
+		return &poison{fmt.Errorf("run %s has gone", id)}
+	}
+	a.unsaved, a.queue = nil, nil
+	if err := a.adopt(run, rev); err != nil {
+		return err
+	}
+	for _, ev := range events {
+		if err := a.apply(ev); err != nil {
+			return err
+		}
+	}
+	return a.apply(engine.Redelivered{Trigger: a.trigger, At: time.Now()})
+}
+
+// endWaits ends what is no longer waited for: the last thing before the message is acknowledged.
+func (a *activation) endWaits() error {
+	for _, e := range a.ends {
+		if err := a.r.waits.End(a.ctx, e.Wait, e.Used); err != nil {
+			return fmt.Errorf("end the wait for %s: %w", e.Wait.ID, err)
+		}
+	}
+	a.ends = nil
+	return nil
+}
+
+// notify tells those who watch; nobody need be there.
+func (r *Runner) notify(n event.Notice) {
+	data, err := json.Marshal(n)
+	if err == nil {
+		err = r.bus.Notify(subject.RunEvent(n.Run, n.Event), nil, data)
+	}
+	if err != nil {
+		r.log.Debug("could not notify", slog.String("run", n.Run), slog.String("event", n.Event), slog.Any("error", err))
+	}
+}
+
+// reply gives the ended run to the one who asked for it.
+func (r *Runner) reply(run *event.Run) {
+	if run.ReplyTo == "" {
+		return
+	}
+	data, err := json.Marshal(run)
+	if err == nil {
+		err = r.bus.Notify(run.ReplyTo, bus.Header{subject.HeaderRunID: run.ID}, data)
+	}
+	if err != nil {
+		r.log.Warn("could not send the reply", slog.String("run", run.ID), slog.String("to", run.ReplyTo), slog.Any("error", err))
+	}
+}

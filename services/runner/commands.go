@@ -1,0 +1,105 @@
+package runner
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"log/slog"
+	"strings"
+	"time"
+
+	"github.com/switchbackhq/switchback/pkg/bus"
+	"github.com/switchbackhq/switchback/pkg/event"
+	"github.com/switchbackhq/switchback/pkg/fault"
+	"github.com/switchbackhq/switchback/pkg/subject"
+	"github.com/switchbackhq/switchback/services/runner/engine"
+)
+
+// abort is what the runner that has cancelled a run tells the others: who has requests of it in flight lets them go.
+const abortSuffix = ".abort"
+
+// answer is what a command is answered with.
+type answer struct {
+	Run   *event.Run `json:"run,omitempty"`
+	Error string     `json:"error,omitempty"`
+	Code  fault.Code `json:"code,omitempty"`
+}
+
+// serveCommands answers run.command.<id>.cancel, each by one of the runners.
+func (r *Runner) serveCommands(ctx context.Context) (stop func(), err error) {
+	stopCancel, err := r.bus.Subscribe(ctx, subject.AllRunCommands, subject.ConsumerRunner, func(ctx context.Context, n *bus.Note) {
+		if strings.HasSuffix(n.Subject, abortSuffix) {
+			return
+		}
+		id, err := subject.ParseRunCancel(n.Subject)
+		if err != nil {
+			return
+		}
+		run, err := r.cancel(ctx, id, string(n.Data))
+		reply := answer{Run: run}
+		if err != nil {
+			reply = answer{Error: err.Error(), Code: fault.CodeOf(err)}
+		}
+		data, err := json.Marshal(reply)
+		if err == nil {
+			err = n.Respond(data)
+		}
+		if err != nil {
+			r.log.Warn("could not answer", slog.String("subject", n.Subject), slog.Any("error", err))
+		}
+	})
+	if err != nil {
+		return nil, fmt.Errorf("listen for commands: %w", err)
+	}
+	stopAbort, err := r.bus.Subscribe(ctx, subject.AllRunCommands, "", func(_ context.Context, n *bus.Note) {
+		if name, ok := strings.CutSuffix(n.Subject, abortSuffix); ok {
+			if id, err := subject.ParseRunCancel(name + ".cancel"); err == nil {
+				r.abort(id)
+			}
+		}
+	})
+	if err != nil {
+		stopCancel()
+		return nil, fmt.Errorf("listen for commands: %w", err)
+	}
+	return func() { stopCancel(); stopAbort() }, nil
+}
+
+// cancel ends a run, whatever it is doing.
+func (r *Runner) cancel(ctx context.Context, id, reason string) (*event.Run, error) {
+	for {
+		run, rev, err := r.journal.Load(ctx, id)
+		if err != nil {
+			return nil, err
+		}
+		if run == nil {
+			return nil, fault.New(fault.NotFound, "there is no run "+id, "see the runs with: switchback runs list")
+		}
+		a := r.begin(ctx, id, "cancel")
+		err = a.adopt(run, rev)
+		if err == nil {
+			err = a.handle(engine.Cancelled{Reason: reason, At: time.Now()})
+		}
+		a.end()
+		if errors.Is(err, bus.ErrConflict) {
+			continue
+		}
+		if err != nil {
+			return nil, err
+		}
+		if err := r.bus.Notify("run.command."+subject.Escape(id)+abortSuffix, nil, nil); err != nil {
+			r.log.Warn("could not tell the other runners of a cancel", slog.String("run", id), slog.Any("error", err))
+		}
+		return a.run, nil
+	}
+}
+
+// abort lets go what is in flight of a run that has been cancelled.
+func (r *Runner) abort(id string) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	for a := range r.active[id] {
+		a.abort(errAborted)
+	}
+}

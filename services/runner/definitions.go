@@ -1,0 +1,88 @@
+package runner
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+	"sync"
+
+	"github.com/switchbackhq/switchback/pkg/bus"
+	"github.com/switchbackhq/switchback/pkg/compose"
+	"github.com/switchbackhq/switchback/services/runner/address"
+)
+
+// definition is a document that runs are executed by.
+type definition struct {
+	hash string
+	doc  *compose.Document
+}
+
+// known lists the workflows, for the one who asked for another.
+func (d *definition) known() string {
+	ids := make([]string, 0, len(d.doc.Workflows))
+	for _, w := range d.doc.Workflows {
+		ids = append(ids, w.ID)
+	}
+	if len(ids) == 0 {
+		return ": the compose file has none"
+	}
+	return ": there are " + strings.Join(ids, ", ")
+}
+
+// definitions finds the document that a run began with, whatever the file says now.
+type definitions struct {
+	bucket *bus.Bucket
+	getenv func(string) (string, bool)
+	now    *definition
+
+	mu    sync.Mutex
+	older map[string]*definition
+}
+
+func newDefinitions(bucket *bus.Bucket, doc *compose.Document, getenv func(string) (string, bool)) *definitions {
+	return &definitions{
+		bucket: bucket, getenv: getenv,
+		now: &definition{hash: doc.Hash, doc: doc}, older: map[string]*definition{},
+	}
+}
+
+func (d *definitions) current() *definition { return d.now }
+
+// publish keeps the current document for the runs that begin with it.
+func (d *definitions) publish(ctx context.Context) error {
+	_, err := d.bucket.Create(ctx, d.now.hash, d.now.doc.Source, 0)
+	if errors.Is(err, bus.ErrConflict) {
+		return nil // the same content, by its hash
+	}
+	return err
+}
+
+// get gives the document with the hash.
+func (d *definitions) get(ctx context.Context, hash string) (*definition, error) {
+	if hash == d.now.hash {
+		return d.now, nil
+	}
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if def := d.older[hash]; def != nil {
+		return def, nil
+	}
+	e, err := d.bucket.Get(ctx, hash)
+	if err != nil {
+		err = fmt.Errorf("find the definition %s that the run began with: %w", hash, err)
+		if errors.Is(err, bus.ErrNotFound) {
+			return nil, &poison{err}
+		}
+		return nil, err
+	}
+	doc, err := compose.Parse(e.Value, d.getenv)
+	if err != nil {
+		return nil, &poison{fmt.Errorf("read the definition %s that the run began with: %w", hash, err)}
+	}
+	def := &definition{hash: hash, doc: doc}
+	d.older[hash] = def
+	return def, nil
+}
+
+func (r *Runner) resolver(def *definition) *address.Resolver { return r.book.For(def.doc) }

@@ -1,0 +1,79 @@
+package runner
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"log/slog"
+	"runtime/debug"
+	"strings"
+	"time"
+
+	"github.com/switchbackhq/switchback/pkg/bus"
+	"github.com/switchbackhq/switchback/pkg/event"
+	"github.com/switchbackhq/switchback/pkg/subject"
+)
+
+// poison is an error that comes of the message or the run itself: it will not pass by waiting.
+type poison struct{ err error }
+
+func (p *poison) Error() string { return p.err.Error() }
+func (p *poison) Unwrap() error { return p.err }
+
+func isPoison(err error) bool {
+	_, ok := errors.AsType[*poison](err)
+	return ok
+}
+
+// guard turns a panic into poison: one bad run must not take the others down.
+func guard(f func() error) (err error) {
+	defer func() {
+		if p := recover(); p != nil {
+			err = &poison{fmt.Errorf("panic: %v\n%s", p, debug.Stack())}
+		}
+	}()
+	return f()
+}
+
+// giveUp parks a message that cannot be processed, with the reason, and lets it go.
+func (r *Runner) giveUp(ctx context.Context, d *bus.Delivery, reason error) {
+	r.log.Error("given up", slog.String("subject", d.Subject), slog.Int("deliveries", int(d.Deliveries)), slog.Any("error", reason))
+	if err := r.bury(ctx, &d.Stored, reason); err != nil {
+		r.answered(d, d.Nak(backoff(int(d.Deliveries))))
+		return
+	}
+	r.answered(d, d.Term(firstLine(reason)))
+}
+
+// bury stores a message and the reason in the stream of what could not be processed.
+func (r *Runner) bury(ctx context.Context, m *bus.Stored, reason error) error {
+	kind, id, _ := strings.Cut(m.Subject, ".")
+	if rest, ok := strings.CutPrefix(id, "request."); ok {
+		kind, id = "request", rest
+	}
+	headers := make(map[string][]string, len(m.Header))
+	for k, v := range m.Header {
+		headers[k] = []string{v}
+	}
+	data, err := json.Marshal(event.Dead{Subject: m.Subject, Reason: reason.Error(), At: time.Now(), Headers: headers, Payload: m.Data})
+	if err != nil {
+		return fmt.Errorf("bury %s: %w", m.Subject, err)
+	}
+	if plain, err := subject.Unescape(id); err == nil {
+		id = plain
+	}
+	_, err = r.bus.Publish(ctx, &bus.Message{
+		Subject: subject.Dead(kind, id), Data: data, Header: bus.Header{subject.HeaderReason: firstLine(reason)},
+		MsgID: fmt.Sprintf("%s:%d", m.Subject, m.Seq),
+	})
+	if err != nil {
+		return fmt.Errorf("bury %s: %w", m.Subject, err)
+	}
+	return nil
+}
+
+func firstLine(err error) string {
+	line, _, _ := strings.Cut(err.Error(), "\n")
+	return line
+}

@@ -1,0 +1,134 @@
+package runner
+
+import (
+	"bytes"
+	"context"
+	"crypto/hmac"
+	"crypto/sha256"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"strings"
+	"time"
+
+	"github.com/oklog/ulid/v2"
+
+	"github.com/switchbackhq/switchback/pkg/bus"
+	"github.com/switchbackhq/switchback/pkg/event"
+	"github.com/switchbackhq/switchback/pkg/value"
+	"github.com/switchbackhq/switchback/services/runner/engine"
+	"github.com/switchbackhq/switchback/services/runner/journal"
+)
+
+// request begins the run that a message asks for, or goes on with it when the message comes again.
+func (r *Runner) request(ctx context.Context, d *bus.Delivery) error {
+	req, err := bus.DecodeRunRequest(&d.Stored)
+	if err != nil {
+		return r.reject(ctx, d, &event.RunRequest{Workflow: d.Subject, Seq: d.Seq, RequestedAt: d.Time}, err)
+	}
+	named := req.RunID != ""
+	if !named {
+		req.RunID = runID(r.seed, req.RequestedAt, req.Seq)
+	}
+	definition := r.definitions.current()
+	workflow := definition.doc.Workflow(req.Workflow)
+	if workflow == nil {
+		return r.reject(ctx, d, req, fmt.Errorf("there is no workflow %q%s", req.Workflow, definition.known()))
+	}
+	if req.Input, err = object(req.Input); err != nil {
+		return r.reject(ctx, d, req, err)
+	}
+	a := r.begin(ctx, req.RunID, fmt.Sprintf("request:%d", d.Seq))
+	defer a.end()
+	a.definition = definition
+	now := time.Now()
+	// A run of this id can be there only when the message has come before, or when the asker has named the run.
+	if named || d.Deliveries > 1 {
+		run, rev, err := r.journal.Load(ctx, req.RunID)
+		if err != nil {
+			return err
+		}
+		if run != nil {
+			return a.again(run, rev, req.Seq, now)
+		}
+	}
+	// Two requests may name one run at the same moment: the document decides before anything is done. With a
+	// message id the stream itself has decided.
+	a.saveFirst = named && req.MsgID == ""
+	r.metrics.started.WithLabelValues(workflow.ID).Inc()
+	err = a.handle(engine.Requested{Request: *req, Definition: definition.hash, Trigger: a.trigger, At: now})
+	if errors.Is(err, errTaken) {
+		run, rev, err := r.journal.Load(ctx, req.RunID)
+		if err != nil || run == nil {
+			return err
+		}
+		return a.again(run, rev, req.Seq, now)
+	}
+	return err
+}
+
+// again goes on with a run that was begun before: by this same request, or by another that named it.
+func (a *activation) again(run *event.Run, rev journal.Revision, seq uint64, now time.Time) error {
+	if run.Request != seq {
+		a.r.metrics.duplicates.Inc()
+		return nil
+	}
+	if err := a.adopt(run, rev); err != nil {
+		return err
+	}
+	return a.handle(engine.Redelivered{Trigger: a.trigger, At: now})
+}
+
+// object checks that an input is a JSON object; none is an empty one.
+func object(input []byte) ([]byte, error) {
+	input = bytes.TrimSpace(input)
+	if len(input) == 0 {
+		return []byte("{}"), nil
+	}
+	v, err := value.Decode(input)
+	if err != nil {
+		return nil, fmt.Errorf("the input is not JSON: %w", err)
+	}
+	if _, ok := v.(map[string]any); !ok {
+		return nil, errors.New("the input is not a JSON object")
+	}
+	return input, nil
+}
+
+// reject keeps a request that cannot be run, with the reason, where people look for it: among the runs and the dead.
+func (r *Runner) reject(ctx context.Context, d *bus.Delivery, req *event.RunRequest, reason error) error {
+	if req.RunID == "" {
+		req.RunID = runID(r.seed, req.RequestedAt, req.Seq)
+	}
+	if err := r.bury(ctx, &d.Stored, reason); err != nil {
+		return err
+	}
+	now := time.Now()
+	run := &event.Run{
+		ID: req.RunID, Workflow: req.Workflow, Status: event.StatusRejected, CreatedAt: req.RequestedAt, StartedAt: now, EndedAt: now,
+		Error:   &event.RunError{Code: "rejected", Message: reason.Error()},
+		Request: req.Seq, ReplyTo: req.ReplyTo, Version: engine.Version,
+	}
+	if input, err := value.Decode(req.Input); err == nil && input != nil {
+		run.Input, _ = value.Encode(input)
+	}
+	if _, err := r.journal.Save(ctx, run, 0); err != nil && !errors.Is(err, journal.ErrConflict) {
+		return err
+	}
+	r.metrics.ended.WithLabelValues("", string(event.StatusRejected)).Inc()
+	r.reply(run)
+	r.notify(event.Notice{Run: run.ID, Workflow: run.Workflow, Event: event.RunFailed, At: now, Error: run.Error})
+	return nil
+}
+
+// runID makes the id of a run from the place of its request: the same whenever the request is delivered, in the order of
+// time, and not to be guessed without the seed.
+func runID(seed []byte, at time.Time, seq uint64) string {
+	mac := hmac.New(sha256.New, seed)
+	_ = binary.Write(mac, binary.BigEndian, seq)
+	_ = binary.Write(mac, binary.BigEndian, at.UnixNano())
+	var id ulid.ULID
+	_ = id.SetTime(ulid.Timestamp(at))
+	_ = id.SetEntropy(mac.Sum(nil)[:10])
+	return strings.ToLower(id.String())
+}

@@ -1,0 +1,163 @@
+package runner
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"log/slog"
+	"strings"
+	"time"
+
+	"github.com/switchbackhq/switchback/pkg/bus"
+	"github.com/switchbackhq/switchback/pkg/event"
+	"github.com/switchbackhq/switchback/pkg/subject"
+	"github.com/switchbackhq/switchback/services/runner/engine"
+)
+
+// resume goes on with the run that a callback or a timeout belongs to.
+func (r *Runner) resume(ctx context.Context, d *bus.Delivery) error {
+	if strings.HasPrefix(d.Subject, "timeout.") {
+		return r.timeout(ctx, d)
+	}
+	cb, err := bus.DecodeCallback(&d.Stored)
+	if err != nil {
+		return r.discard(ctx, d, err)
+	}
+	runID, ev, fate, err := r.find(ctx, cb, d.Deliveries > 1)
+	if err != nil {
+		return err
+	}
+	if ev == nil {
+		r.fate(cb, fate)
+		return nil
+	}
+	a := r.begin(ctx, runID, callbackTrigger(cb))
+	defer a.end()
+	changed, err := a.resume(runID, ev)
+	switch {
+	case err != nil:
+		return err
+	case changed && cb.Outcome == event.Progress:
+		fate = fateProgress
+	case changed:
+		fate = fateMatched
+	default:
+		fate = fateDuplicate
+	}
+	r.fate(cb, fate)
+	return nil
+}
+
+func callbackTrigger(cb *event.Callback) string { return fmt.Sprintf("callback:%d", cb.Seq) }
+
+// find says which run a callback belongs to, and what it is to that run; no event: nobody waits, or not yet. An early
+// callback stays in the stream for the wait that may yet be made.
+func (r *Runner) find(ctx context.Context, cb *event.Callback, again bool) (runID string, ev engine.Event, fate string, err error) {
+	found, err := r.waits.Look(ctx, cb)
+	if err != nil {
+		return "", nil, "", fmt.Errorf("look for the wait for %s: %w", cb.ID, err)
+	}
+	now := time.Now()
+	calledBack := engine.CalledBack{Callback: *cb, Trigger: callbackTrigger(cb), At: now}
+	redelivered := engine.Redelivered{Trigger: callbackTrigger(cb), At: now}
+	switch {
+	case found.Wait != nil:
+		return found.Wait.Run, calledBack, "", nil
+	case found.Passed != nil && again:
+		return found.Passed.Run, redelivered, "", nil
+	case found.Passed != nil || found.Ended:
+		return "", nil, fateDuplicate, nil
+	case !again:
+		return "", nil, fateUnmatched, nil
+	}
+	// It has been here before. Its wait may have stood then, and its time have run out since, while what the callback
+	// set off was still being done: the timeout names the run.
+	m, err := r.bus.Last(ctx, subject.StreamWaits, subject.Timeout(cb.ID))
+	if errors.Is(err, bus.ErrNotFound) {
+		return "", nil, fateUnmatched, nil
+	}
+	if err != nil {
+		return "", nil, "", err
+	}
+	var w event.Wait
+	switch err := json.Unmarshal(m.Data, &w); {
+	case err != nil || w.Run == "":
+		return "", nil, fateUnmatched, nil // not a timeout of ours
+	case cb.StoredAt.Before(w.Since):
+		return w.Run, redelivered, "", nil
+	default:
+		return w.Run, calledBack, "", nil
+	}
+}
+
+// timeout goes on with the run whose wait's or timer's time is over.
+func (r *Runner) timeout(ctx context.Context, d *bus.Delivery) error {
+	var w event.Wait
+	if err := json.Unmarshal(d.Data, &w); err != nil || w.Run == "" {
+		return r.discard(ctx, d, fmt.Errorf("the payload is not a wait: %w", err))
+	}
+	// The server's clock has set it off; ours may be behind.
+	now := time.Now()
+	if d.Time.After(now) {
+		now = d.Time
+	}
+	a := r.begin(ctx, w.Run, fmt.Sprintf("timeout:%d", d.Seq))
+	defer a.end()
+	changed, err := a.resume(w.Run, engine.Expired{ID: w.ID, Seq: d.Seq, Trigger: a.trigger, At: now})
+	if changed && !w.Timer {
+		r.metrics.timeouts.Inc()
+	}
+	return err
+}
+
+// resume applies an event to a stored run and does what follows. It tells whether the run took the event.
+func (a *activation) resume(runID string, ev engine.Event) (bool, error) {
+	run, rev, err := a.r.journal.Recall(a.ctx, runID)
+	if err != nil {
+		return false, err
+	}
+	if run != nil {
+		if err := a.adopt(run, rev); err != nil {
+			return false, err
+		}
+		if err := a.handle(ev); err != nil {
+			return false, err
+		}
+		if a.rev != rev {
+			return true, nil
+		}
+	}
+	// Nothing came of it. That is an answer only by the document as it is now.
+	run, rev, err = a.r.journal.Load(a.ctx, runID)
+	if err != nil || run == nil || rev == a.rev {
+		return false, err
+	}
+	if err := a.adopt(run, rev); err != nil {
+		return false, err
+	}
+	if err := a.handle(ev); err != nil {
+		return false, err
+	}
+	return a.rev != rev, nil
+}
+
+// discard parks a message that nobody can make sense of.
+func (r *Runner) discard(ctx context.Context, d *bus.Delivery, reason error) error {
+	r.log.Warn("not understood", slog.String("subject", d.Subject), slog.Any("error", reason))
+	return r.bury(ctx, &d.Stored, reason)
+}
+
+// What became of a callback.
+const (
+	fateMatched   = "matched"
+	fateProgress  = "progress"
+	fateEarly     = "early"     // was there before its wait
+	fateDuplicate = "duplicate" // its wait had ended
+	fateUnmatched = "unmatched" // no wait yet, or never
+)
+
+func (r *Runner) fate(cb *event.Callback, fate string) {
+	r.metrics.callbacks.WithLabelValues(fate).Inc()
+	r.log.Debug("callback", slog.String("id", cb.ID), slog.Uint64("seq", cb.Seq), slog.String("fate", fate))
+}

@@ -1,0 +1,204 @@
+// Package runner takes run requests and callbacks from NATS and carries runs on: from a message, through what it sets off, to a saved run document and a wait.
+package runner
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"sync"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"golang.org/x/sync/errgroup"
+
+	"github.com/switchbackhq/switchback/pkg/bus"
+	"github.com/switchbackhq/switchback/pkg/compose"
+	"github.com/switchbackhq/switchback/pkg/subject"
+	"github.com/switchbackhq/switchback/services/runner/action"
+	"github.com/switchbackhq/switchback/services/runner/address"
+	"github.com/switchbackhq/switchback/services/runner/journal"
+	"github.com/switchbackhq/switchback/services/runner/wait"
+)
+
+// Config bounds a runner. Zero values mean the defaults.
+type Config struct {
+	MaxConcurrentRuns int           // runs under way at once, those that wait not counted; default 256
+	KeepRuns          time.Duration // how long ended runs are kept; default 7 d
+	GatewayWait       time.Duration // how long a run waits for a gateway that is not up; default 60 s
+	ShutdownGrace     time.Duration // how long requests in flight may go on after a stop; default 20 s
+	MaxDeliveries     uint64        // deliveries of a message that cannot be processed before it is given up; default 5
+	MaxResponse       int64         // bytes of an outside service's response; default 512 KiB
+}
+
+func (c Config) withDefaults() Config {
+	if c.MaxConcurrentRuns == 0 {
+		c.MaxConcurrentRuns = 256
+	}
+	if c.KeepRuns == 0 {
+		c.KeepRuns = 7 * 24 * time.Hour
+	}
+	if c.GatewayWait == 0 {
+		c.GatewayWait = time.Minute
+	}
+	if c.ShutdownGrace == 0 {
+		c.ShutdownGrace = 20 * time.Second
+	}
+	if c.MaxDeliveries == 0 {
+		c.MaxDeliveries = 5
+	}
+	if c.MaxResponse == 0 {
+		c.MaxResponse = 512 << 10
+	}
+	return c
+}
+
+// Deps are what a runner works with.
+type Deps struct {
+	Bus      *bus.Bus
+	Document *compose.Document
+	Getenv   func(string) (string, bool)
+	Logger   *slog.Logger
+	Registry prometheus.Registerer // nil: metrics are not published
+}
+
+// Runner executes workflows. Any number of them share the work.
+type Runner struct {
+	cfg         Config
+	bus         *bus.Bus
+	log         *slog.Logger
+	metrics     *metrics
+	journal     *journal.Journal
+	waits       *wait.Waits
+	performer   *action.Performer
+	book        *address.Book
+	definitions *definitions
+	seed        []byte
+	ready       chan struct{}
+
+	mu     sync.Mutex
+	active map[string]map[*activation]struct{} // by run id: what a cancel stops
+}
+
+// New gives a runner. The streams must be there before Run.
+func New(cfg Config, deps Deps) *Runner {
+	cfg = cfg.withDefaults()
+	if deps.Logger == nil {
+		deps.Logger = slog.New(slog.DiscardHandler)
+	}
+	return &Runner{
+		cfg:         cfg,
+		bus:         deps.Bus,
+		log:         deps.Logger,
+		metrics:     newMetrics(deps.Registry),
+		journal:     journal.New(deps.Bus.Bucket(subject.BucketRuns), cfg.KeepRuns),
+		waits:       wait.New(deps.Bus),
+		performer:   action.New(action.Options{Logger: deps.Logger, MaxResponse: cfg.MaxResponse}),
+		book:        address.New(deps.Getenv, cfg.GatewayWait),
+		definitions: newDefinitions(deps.Bus.Bucket(subject.BucketDefinitions), deps.Document, deps.Getenv),
+		ready:       make(chan struct{}),
+		active:      map[string]map[*activation]struct{}{},
+	}
+}
+
+// Name is the service's name.
+func (r *Runner) Name() string { return "runner" }
+
+// Ready is closed when the runner takes requests.
+func (r *Runner) Ready() <-chan struct{} { return r.ready }
+
+// Run works until ctx ends; then it takes nothing new, lets what is under way come to its end for ShutdownGrace, and
+// hands back the rest.
+func (r *Runner) Run(ctx context.Context) error {
+	seed, err := r.bus.RunSeed(ctx)
+	if err != nil {
+		return fmt.Errorf("runner: %w", err)
+	}
+	r.seed = seed
+	if err := r.definitions.publish(ctx); err != nil {
+		return fmt.Errorf("runner: publish the definition: %w", err)
+	}
+	stopCommands, err := r.serveCommands(ctx)
+	if err != nil {
+		return fmt.Errorf("runner: %w", err)
+	}
+	defer stopCommands()
+
+	// What is under way outlives ctx by the grace.
+	work, stop := context.WithCancelCause(context.WithoutCancel(ctx))
+	defer stop(nil)
+	graceful := context.AfterFunc(ctx, func() {
+		timer := time.NewTimer(r.cfg.ShutdownGrace)
+		defer timer.Stop()
+		select {
+		case <-timer.C:
+			stop(errStopping)
+		case <-work.Done():
+		}
+	})
+	defer graceful()
+
+	group, gctx := errgroup.WithContext(ctx)
+	group.Go(func() error { return r.watchGateways(gctx) })
+	group.Go(func() error {
+		return r.bus.Consume(gctx, bus.ConsumeOptions{
+			Stream: subject.StreamRuns, Consumer: subject.ConsumerRunner, MaxInFlight: r.cfg.MaxConcurrentRuns,
+		}, func(_ context.Context, d *bus.Delivery) { r.deliver(work, d, r.request) })
+	})
+	group.Go(func() error {
+		return r.bus.Consume(gctx, bus.ConsumeOptions{
+			Stream: subject.StreamWaits, Consumer: subject.ConsumerRunner, MaxInFlight: r.cfg.MaxConcurrentRuns,
+		}, func(_ context.Context, d *bus.Delivery) { r.deliver(work, d, r.resume) })
+	})
+	close(r.ready)
+	if err := group.Wait(); err != nil {
+		return fmt.Errorf("runner: %w", err)
+	}
+	return nil
+}
+
+var errStopping = errors.New("the runner is stopping")
+
+// watchGateways keeps the book of addresses.
+func (r *Runner) watchGateways(ctx context.Context) error {
+	err := r.bus.Bucket(subject.BucketGateways).Watch(ctx, "", func(e *bus.Entry) {
+		if e == nil {
+			return
+		}
+		if err := r.book.Update(e.Key, e.Value, e.Deleted); err != nil {
+			r.log.Warn("ignored an entry of the bucket gateways", slog.String("key", e.Key), slog.Any("error", err))
+		}
+	})
+	if err != nil {
+		return fmt.Errorf("watch the gateways: %w", err)
+	}
+	return nil
+}
+
+// deliver processes one message and acknowledges it last.
+func (r *Runner) deliver(ctx context.Context, d *bus.Delivery, process func(context.Context, *bus.Delivery) error) {
+	err := guard(func() error { return process(ctx, d) })
+	switch {
+	case err == nil:
+		r.answered(d, d.Ack())
+	case ctx.Err() != nil:
+		r.answered(d, d.Nak(0))
+	case isPoison(err) && uint64(d.Deliveries) >= r.cfg.MaxDeliveries:
+		r.giveUp(ctx, d, err)
+	default:
+		r.log.Warn("will try again", slog.String("subject", d.Subject), slog.Int("deliveries", int(d.Deliveries)), slog.Any("error", err))
+		r.answered(d, d.Nak(backoff(int(d.Deliveries))))
+	}
+}
+
+// answered logs an acknowledgement that could not be sent: the message will come again, which changes nothing.
+func (r *Runner) answered(d *bus.Delivery, err error) {
+	if err != nil {
+		r.log.Info("could not acknowledge", slog.String("subject", d.Subject), slog.Any("error", err))
+	}
+}
+
+// backoff is the pause before a message is delivered again.
+func backoff(deliveries int) time.Duration {
+	return min(30*time.Second, 100*time.Millisecond<<min(deliveries, 10))
+}
