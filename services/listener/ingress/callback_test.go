@@ -145,7 +145,7 @@ func TestScope(t *testing.T) {
 		"headers": map[string]any{"content-type": jsonType, "x-one": "1", "x-two": "a, b"},
 		"path":    "7", "paths": map[string]any{"id": "7"},
 		"request": map[string]any{
-			"method": "POST", "path": "/webhook", "id": "req-1", "remote_addr": "192.0.2.1:5000", "received_at": "2026-11-22T10:00:00.000000005Z",
+			"method": "POST", "path": "/webhook", "id": "req-1", "remote_addr": "192.0.2.1", "received_at": "2026-11-22T10:00:00.000000005Z",
 		},
 		"env": "of SET", "all_env": nil, "item": map[string]any{},
 	}

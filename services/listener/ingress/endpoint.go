@@ -22,7 +22,9 @@ type Endpoint struct {
 	bulk  bool
 	item  *projection
 
-	identify, status, result, progress, failure, dedupe *projection // of a callback
+	dedupe *projection
+
+	identify, status, result, progress, failure *projection // of a callback
 
 	workflow, input *projection // of a trigger
 }
@@ -39,10 +41,14 @@ func NewCallback(listener string, c *compose.Callback) *Endpoint {
 
 // NewTrigger compiles a trigger of the listener with the id.
 func NewTrigger(listener string, t *compose.Trigger) *Endpoint {
+	workflow := t.Workflow
+	if workflow == nil {
+		workflow = expr.Literal(compose.DefaultID("workflow"))
+	}
 	return &Endpoint{
 		Path: t.Path, Method: t.Method, Trigger: t, scope: listener + " " + t.Method + " " + t.Path,
 		when: newProjection(t.When), bulk: t.Bulk, item: newProjection(t.Item),
-		workflow: newProjection(t.Workflow), input: newProjection(t.Input),
+		dedupe: newProjection(t.DedupeBy), workflow: newProjection(workflow), input: newProjection(t.Input),
 	}
 }
 

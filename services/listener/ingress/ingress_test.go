@@ -2,6 +2,7 @@ package ingress_test
 
 import (
 	"iter"
+	"net/netip"
 	"strings"
 	"testing"
 	"time"
@@ -62,7 +63,7 @@ func request(contentType, body string) *ingress.Request {
 	}
 	return &ingress.Request{
 		ID: "req-1", Method: "POST", Path: "/webhook", Header: h, Body: []byte(body), MaxBody: 1 << 20,
-		ReceivedAt: time.Date(2026, 11, 22, 10, 0, 0, 5, time.UTC), RemoteAddr: "192.0.2.1:5000",
+		ReceivedAt: time.Date(2026, 11, 22, 10, 0, 0, 5, time.UTC), Remote: netip.MustParseAddr("192.0.2.1"),
 		Env: func(name string) (string, bool) { return "of " + name, name == "SET" },
 	}
 }

@@ -2,6 +2,7 @@ package ingress
 
 import (
 	"iter"
+	"net/netip"
 	"time"
 
 	"github.com/switchbackhq/switchback/services/listener/ingress/rawjson"
@@ -16,7 +17,7 @@ type Request struct {
 	Query      string // without the ?
 	Header     Header
 	Params     []Param // of the route
-	RemoteAddr string
+	Remote     netip.Addr
 	ReceivedAt time.Time
 	Trace      string // W3C traceparent
 	Body       []byte // as sent: the content encoding is undone here

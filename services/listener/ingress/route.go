@@ -64,7 +64,7 @@ func NewRouter(endpoints []*Endpoint) *Router {
 func (r *Router) Match(method, path string, params []Param) Match {
 	if rt := r.fixed[path]; rt != nil {
 		if es := rt.take(method); len(es) > 0 {
-			return Match{Endpoints: es, Found: true}
+			return Match{Endpoints: es, Params: params[:0], Found: true}
 		}
 	}
 	m := Match{}

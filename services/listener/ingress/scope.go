@@ -130,8 +130,12 @@ func (r *Request) param(path expr.Path) any {
 
 // about is ${request…}.
 func (r *Request) about(path expr.Path) any {
+	remote := ""
+	if r.Remote.IsValid() {
+		remote = r.Remote.String()
+	}
 	return expr.Walk(map[string]any{
-		"method": r.Method, "path": r.Path, "remote_addr": r.RemoteAddr, "id": r.ID,
+		"method": r.Method, "path": r.Path, "remote_addr": remote, "id": r.ID,
 		"received_at": r.ReceivedAt.UTC().Format(time.RFC3339Nano),
 	}, path)
 }

@@ -9,16 +9,16 @@ import (
 
 // RunItem is one run that a request asks for, or why there is none. Its Input may refer to the request's body.
 type RunItem struct {
-	Request event.RunRequest // without an id
-	Err     error            // a fault.Unusable
+	Request event.RunRequest // without a run id; MsgID only where dedupe_by gives one
+	Err     error            // a fault.Unusable or fault.TooLarge
 }
 
 // Runs maps a request to run requests. The error is the whole request's, as in Callbacks.
 func (e *Endpoint) Runs(r *Request) ([]RunItem, error) {
 	var items []RunItem
 	budget := maxMapped * r.MaxBody
-	err := e.items(r, func(int) {
-		it := e.run(r)
+	err := e.items(r, func(i int) {
+		it := e.run(r, i)
 		if budget -= int64(len(it.Request.Input)); budget < 0 && it.Err == nil {
 			it.Err = fault.New(fault.TooLarge, "the inputs of this request are too large together", "send fewer items at once")
 		}
@@ -30,12 +30,8 @@ func (e *Endpoint) Runs(r *Request) ([]RunItem, error) {
 	return items, nil
 }
 
-func (e *Endpoint) run(r *Request) RunItem {
+func (e *Endpoint) run(r *Request, i int) RunItem {
 	it := RunItem{Request: event.RunRequest{Trace: r.Trace}}
-	if e.workflow == nil {
-		it.Err = fault.New(fault.Unusable, "the trigger names no workflow", "")
-		return it
-	}
 	name, err := e.workflow.scalar(r)
 	switch {
 	case err != nil:
@@ -46,9 +42,10 @@ func (e *Endpoint) run(r *Request) RunItem {
 		return it
 	}
 	it.Request.Workflow = name.text
-	if it.Request.Input, err = e.runInput(r); err != nil {
-		it.Err = err
+	if it.Request.Input, it.Err = e.runInput(r); it.Err != nil {
+		return it
 	}
+	it.Request.MsgID, it.Err = e.delivery(r, "", i)
 	return it
 }
 

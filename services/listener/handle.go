@@ -1,0 +1,287 @@
+package listener
+
+import (
+	"log/slog"
+	"runtime/debug"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/valyala/fasthttp"
+
+	"github.com/switchbackhq/switchback/pkg/event"
+	"github.com/switchbackhq/switchback/pkg/fault"
+	"github.com/switchbackhq/switchback/services/listener/ingress"
+)
+
+// job is the work on one request. It is reused.
+type job struct {
+	ingress.Request
+	endpoint *endpoint
+	items    []ingress.Item
+	fates    []fate
+}
+
+func (j *job) reset() {
+	j.Request.Reset()
+	clear(j.items)
+	clear(j.fates)
+	*j = job{Request: j.Request, items: j.items[:0], fates: j.fates[:0]}
+	if cap(j.fates) > keepFates {
+		j.items, j.fates = nil, nil
+	}
+}
+
+// keepFates bounds what a reused job holds on to.
+const keepFates = 64
+
+// handle answers one request.
+func (s *server) handle(ctx *fasthttp.RequestCtx) {
+	j := s.jobs.Get().(*job) //nolint:forcetypeassert // made by New
+	s.inFlight.Inc()
+	defer func() {
+		if v := recover(); v != nil {
+			s.log.Error("a request's handling panicked", slog.String("request_id", j.ID), slog.Any("panic", v), slog.String("stack", string(debug.Stack())))
+			ctx.Response.Reset()
+			s.finish(ctx, j, writeProblem(ctx, j.ID, fault.New(fault.Internal, "the request could not be handled", ""), nil))
+		}
+		s.inFlight.Dec()
+		j.reset()
+		s.jobs.Put(j)
+	}()
+	j.endpoint = s.elsewhere
+	s.describe(ctx, &j.Request)
+	s.finish(ctx, j, s.answer(ctx, j))
+}
+
+// describe notes what came in.
+func (s *server) describe(ctx *fasthttp.RequestCtx, r *ingress.Request) {
+	h := &ctx.Request.Header
+	r.ReceivedAt = time.Now()
+	if id := h.Peek("X-Request-Id"); goodRequestID(id) {
+		r.ID = string(id)
+	} else {
+		r.ID = newID(r.ReceivedAt)
+	}
+	r.Method = string(h.Method())
+	r.Path = string(ctx.URI().PathOriginal())
+	r.Query = string(ctx.URI().QueryString())
+	r.Header, r.Body, r.MaxBody, r.Env = h, ctx.Request.Body(), s.maxBody, s.getenv
+	r.Remote = s.remote(ctx)
+	if trace := h.Peek("Traceparent"); goodTrace(trace) {
+		r.Trace = string(trace)
+	}
+	s.bytes.Add(float64(len(r.Body)))
+}
+
+// finish counts and logs, and ends the connection while stopping.
+func (s *server) finish(ctx *fasthttp.RequestCtx, j *job, v verdict) {
+	ctx.Response.Header.Set("X-Request-Id", j.ID)
+	if s.conns.stopping.Load() {
+		ctx.SetConnectionClose()
+	}
+	if c := j.endpoint.requests[v]; c != nil {
+		c.Inc()
+	}
+	status := ctx.Response.StatusCode()
+	level := slog.LevelDebug
+	switch {
+	case status >= 500:
+		level = slog.LevelWarn
+	case status >= 400 && j.endpoint != s.elsewhere:
+		level = slog.LevelInfo // not for every scanner that tries paths
+	}
+	if s.log.Enabled(s.working, level) {
+		s.log.LogAttrs(s.working, level, "request", slog.String("request_id", j.ID), slog.String("method", j.Method), slog.String("path", j.Path),
+			slog.Int("status", status), slog.String("verdict", string(v)), slog.Int("items", len(j.fates)), slog.Int("body_bytes", len(j.Body)),
+			slog.String("remote", j.Remote.String()), slog.Duration("took", time.Since(j.ReceivedAt)))
+	}
+}
+
+// answer leads a request through route, gate, guard, mapping and publishing.
+func (s *server) answer(ctx *fasthttp.RequestCtx, j *job) verdict {
+	if len(ctx.RequestURI()) > s.config.MaxURLLength {
+		return writeStatus(ctx, j.ID, fasthttp.StatusRequestURITooLong, fault.New(fault.TooLarge, "the URL is too long", ""))
+	}
+	m := s.router.Match(j.Method, j.Path, j.Params)
+	if len(m.Endpoints) == 0 {
+		return s.elsewhereAnswer(ctx, j, m.Found)
+	}
+	j.Params, j.endpoint = m.Params, s.endpoints[m.Endpoints[0]]
+	if err := s.gate.enter(s.working); err != nil {
+		return s.unavailable(ctx, j, busy, fault.Wrap(err, fault.Unavailable, "the listener is busy", "send it again later"))
+	}
+	defer s.gate.leave()
+	e, err := s.choose(j, m.Endpoints)
+	if err == nil {
+		j.endpoint = e
+		err = e.admit(s.working, &j.Request)
+	}
+	if err == nil {
+		err = s.take(j)
+	}
+	if err != nil {
+		return s.problem(ctx, j, err)
+	}
+	return s.settle(ctx, j)
+}
+
+// elsewhereAnswer answers what no endpoint takes.
+func (s *server) elsewhereAnswer(ctx *fasthttp.RequestCtx, j *job, found bool) verdict {
+	if !found {
+		return s.problem(ctx, j, fault.New(fault.NotFound, "no endpoint is at this path", ""))
+	}
+	methods := s.router.Allow(j.Path)
+	ctx.Response.Header.Set("Allow", strings.Join(methods, ", "))
+	switch {
+	case j.Method == fasthttp.MethodOptions:
+		ctx.SetStatusCode(fasthttp.StatusNoContent)
+		return asked
+	case j.Method == fasthttp.MethodHead && slices.Contains(methods, fasthttp.MethodGet):
+		return asked // a HEAD must not do what the GET does
+	default:
+		return s.problem(ctx, j, fault.New(fault.Method, "this path does not take "+j.Method, "it takes "+strings.Join(methods, ", ")))
+	}
+}
+
+// choose gives the first endpoint whose when holds.
+func (s *server) choose(j *job, candidates []*ingress.Endpoint) (*endpoint, error) {
+	for _, c := range candidates {
+		ok, err := c.Takes(&j.Request)
+		if err != nil {
+			return nil, err
+		}
+		if ok {
+			return s.endpoints[c], nil
+		}
+	}
+	return nil, fault.New(fault.Unusable, "no endpoint at this path takes this request", "none of their conditions (when) holds for it")
+}
+
+// take maps the request and stores what it gives. The error is the whole request's.
+func (s *server) take(j *job) error {
+	e := j.endpoint
+	if e.Trigger != nil {
+		runs, err := e.Runs(&j.Request)
+		if err != nil {
+			return err
+		}
+		j.fates = untried(len(runs))
+		s.publishAll(len(runs), func(i int) string { return "" }, func(i int) bool { return s.publishRun(&runs[i], &j.fates[i], j.ReceivedAt) })
+		return nil
+	}
+	var err error
+	if j.items, err = e.Callbacks(&j.Request, j.items); err != nil {
+		return err
+	}
+	if len(j.items) == 1 {
+		j.fates = append(j.fates[:0], fate{})
+		s.publishCallback(&j.items[0], &j.fates[0])
+		return nil
+	}
+	j.fates = untried(len(j.items))
+	s.publishAll(len(j.items), func(i int) string { return j.items[i].Callback.ID }, func(i int) bool {
+		return s.publishCallback(&j.items[i], &j.fates[i])
+	})
+	return nil
+}
+
+// settle answers a request whose items have met their fates.
+func (s *server) settle(ctx *fasthttp.RequestCtx, j *job) verdict {
+	e := j.endpoint
+	taken, going := 0, 0
+	var refused, away error
+	for i := range j.fates {
+		switch f := &j.fates[i]; {
+		case f.err == nil:
+			taken++
+			if f.outcome == event.Progress {
+				going++
+			}
+			e.items[f.outcome].Inc()
+		case refusable(f.err):
+			refused = f.err
+		default:
+			away = f.err
+		}
+	}
+	bulk := e.bulk()
+	switch {
+	case away != nil:
+		// Whatever was stored comes again with the rest, and counts once: the sender must not think that all is well.
+		return s.unavailable(ctx, j, verdict(fault.Unavailable), notStored(away))
+	case refused == nil:
+		s.writeAccepted(ctx, j)
+		if going > 0 && going == taken {
+			return progress
+		}
+		return accepted
+	case !bulk:
+		return s.problem(ctx, j, refused)
+	case taken > 0:
+		writeItems(ctx, fasthttp.StatusMultiStatus, j.fates)
+		return partial
+	default:
+		return writeProblem(ctx, j.ID, fault.New(fault.Unusable, "none of the items could be taken", "each item says why"), j.fates)
+	}
+}
+
+// bulk tells whether a request brings a list of items.
+func (e *endpoint) bulk() bool {
+	if e.Trigger != nil {
+		return e.Trigger.Bulk
+	}
+	return e.Callback.Bulk
+}
+
+// refusable tells an error of the item from one of ours: the same item again would be refused again.
+func refusable(err error) bool {
+	switch fault.CodeOf(err) {
+	case fault.Unusable, fault.TooLarge, fault.Invalid:
+		return true
+	default:
+		return false
+	}
+}
+
+// notStored is what the sender is told when JetStream has not acknowledged; the cause is for the log.
+func notStored(cause error) error {
+	return fault.Wrap(cause, fault.Unavailable, "the request could not be stored now", "send it again")
+}
+
+// problem answers an error of the request.
+func (s *server) problem(ctx *fasthttp.RequestCtx, j *job, err error) verdict {
+	switch fault.CodeOf(err) {
+	case fault.Unavailable, fault.Timeout, fault.TooMany:
+		ctx.Response.Header.Set("Retry-After", retryAfter(s.config.RetryAfter))
+	case fault.Internal, fault.Cancelled, fault.Conflict:
+		s.log.Error("request failed", slog.String("request_id", j.ID), slog.Any("error", err))
+	default:
+	}
+	return writeProblem(ctx, j.ID, err, nil)
+}
+
+// unavailable asks the sender to come again.
+func (s *server) unavailable(ctx *fasthttp.RequestCtx, j *job, v verdict, err error) verdict {
+	s.log.Warn("request put off", slog.String("request_id", j.ID), slog.Any("error", err))
+	ctx.Response.Header.Set("Retry-After", retryAfter(s.config.RetryAfter))
+	fates := j.fates
+	if !j.endpoint.bulk() {
+		fates = nil
+	}
+	writeProblem(ctx, j.ID, err, fates)
+	return v
+}
+
+// refuse answers what could not be read as a request.
+func (s *server) refuse(ctx *fasthttp.RequestCtx, err error) {
+	if c := unwrap(ctx.Conn()); c != nil {
+		c.linger.Store(true)
+	}
+	id := newID(time.Now())
+	ctx.Response.Header.Set("X-Request-Id", id)
+	v := writeUnreadable(ctx, id, s.maxBody, err)
+	s.elsewhere.requests[v].Inc()
+	// The error itself quotes the header, secrets and all.
+	s.log.Debug("request could not be read", slog.String("request_id", id), slog.String("verdict", string(v)))
+}

@@ -1,0 +1,40 @@
+package listener
+
+import (
+	"net"
+	"net/netip"
+	"strings"
+
+	"github.com/valyala/fasthttp"
+)
+
+// remote is the client's address: the connection's, or where that is a trusted proxy the one that it forwards for.
+func (s *server) remote(ctx *fasthttp.RequestCtx) netip.Addr {
+	tcp, ok := ctx.RemoteAddr().(*net.TCPAddr)
+	if !ok {
+		return netip.Addr{}
+	}
+	addr := tcp.AddrPort().Addr().Unmap().WithZone("")
+	if len(s.proxies) == 0 || !within(s.proxies, addr) {
+		return addr
+	}
+	return forwarded(s.proxies, addr, ctx.Request.Header.PeekAll("X-Forwarded-For"))
+}
+
+// forwarded walks X-Forwarded-For from its end: each trusted proxy vouches for the address before it.
+func forwarded(proxies []netip.Prefix, addr netip.Addr, headers [][]byte) netip.Addr {
+	for i := len(headers) - 1; i >= 0; i-- {
+		hops := strings.Split(string(headers[i]), ",")
+		for j := len(hops) - 1; j >= 0; j-- {
+			hop, err := netip.ParseAddr(strings.TrimSpace(hops[j]))
+			if err != nil {
+				return addr // what is behind it cannot be trusted either
+			}
+			addr = hop.Unmap().WithZone("")
+			if !within(proxies, addr) {
+				return addr
+			}
+		}
+	}
+	return addr
+}
