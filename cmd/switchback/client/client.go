@@ -14,8 +14,8 @@ import (
 	"github.com/switchbackhq/switchback/pkg/subject"
 )
 
-// connectTimeout bounds the first connect: a person waits.
-const connectTimeout = 5 * time.Second
+// closeTimeout bounds the goodbye: a person waits.
+const closeTimeout = 2 * time.Second
 
 // Client talks to the system behind one NATS.
 type Client struct {
@@ -28,19 +28,21 @@ func New(b *bus.Bus, url string) *Client { return &Client{bus: b, url: url} }
 
 // Connect connects to the NATS at url.
 func Connect(ctx context.Context, url string) (*Client, error) {
-	ctx, cancel := context.WithTimeout(ctx, connectTimeout)
-	defer cancel()
-	b, err := bus.Connect(ctx, bus.Options{URL: url, Name: "switchback command"})
-	if err != nil {
+	// Without a deadline the bus tries once: a person would rather know at once.
+	b, err := bus.Connect(context.WithoutCancel(ctx), bus.Options{URL: url, Name: "switchback command"})
+	if fault.CodeOf(err) == fault.Unavailable {
 		return nil, fault.Wrap(err, fault.Unavailable, "nothing to talk to",
 			"start the system with `switchback up`, or say where its NATS is with --nats URL")
+	}
+	if err != nil {
+		return nil, fmt.Errorf("connect: %w", err)
 	}
 	return New(b, url), nil
 }
 
 // Close disconnects.
 func (c *Client) Close(ctx context.Context) error {
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), connectTimeout)
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), closeTimeout)
 	defer cancel()
 	if err := c.bus.Close(ctx); err != nil {
 		return fmt.Errorf("disconnect from NATS: %w", err)

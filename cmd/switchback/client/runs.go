@@ -2,7 +2,6 @@ package client
 
 import (
 	"cmp"
-	"container/heap"
 	"context"
 	"errors"
 	"fmt"
@@ -41,7 +40,7 @@ func newer(a, b place) int {
 // It goes through all runs twice over: once for their places, and then for the documents of those that f is to see,
 // so that only one document is held at a time.
 func (c *Client) Runs(ctx context.Context, filter Filter, f func(run *event.Run) bool) (matching int, err error) {
-	oldest := &places{}
+	var chosen []place
 	for e, err := range c.bus.Bucket(subject.BucketRuns).All(ctx, "") {
 		if err != nil {
 			return matching, fmt.Errorf("list the runs: %w", err)
@@ -54,13 +53,16 @@ func (c *Client) Runs(ctx context.Context, filter Filter, f func(run *event.Run)
 			continue
 		}
 		matching++
-		heap.Push(oldest, place{id: e.Key, created: run.CreatedAt})
-		if filter.Limit > 0 && oldest.Len() > filter.Limit {
-			heap.Pop(oldest)
+		chosen = append(chosen, place{id: e.Key, created: run.CreatedAt})
+		if filter.Limit > 0 && len(chosen) == 2*filter.Limit {
+			slices.SortFunc(chosen, newer)
+			chosen = chosen[:filter.Limit]
 		}
 	}
-	chosen := []place(*oldest)
 	slices.SortFunc(chosen, newer)
+	if filter.Limit > 0 {
+		chosen = chosen[:min(filter.Limit, len(chosen))]
+	}
 	for _, p := range chosen {
 		e, err := c.bus.Bucket(subject.BucketRuns).Get(ctx, p.id)
 		if errors.Is(err, bus.ErrNotFound) {
@@ -78,17 +80,4 @@ func (c *Client) Runs(ctx context.Context, filter Filter, f func(run *event.Run)
 		}
 	}
 	return matching, nil
-}
-
-// places is a heap whose top is the oldest.
-type places []place
-
-func (p places) Len() int           { return len(p) }
-func (p places) Less(i, j int) bool { return newer(p[i], p[j]) > 0 }
-func (p places) Swap(i, j int)      { p[i], p[j] = p[j], p[i] }
-func (p *places) Push(x any)        { *p = append(*p, x.(place)) }
-func (p *places) Pop() any {
-	last := (*p)[len(*p)-1]
-	*p = (*p)[:len(*p)-1]
-	return last
 }

@@ -48,12 +48,12 @@ type Server struct {
 }
 
 // Start starts the server. It refuses a folder that another process uses and a port that is taken.
-func Start(o Options) (*Server, error) {
+func Start(ctx context.Context, o Options) (*Server, error) {
 	lock, err := lockDir(o.Dir)
 	if err != nil {
 		return nil, err
 	}
-	s, err := start(o)
+	s, err := start(ctx, o)
 	if err != nil {
 		return nil, errors.Join(err, lock.Unlock())
 	}
@@ -93,9 +93,9 @@ func lockDir(dir string) (*flock.Flock, error) {
 	return lock, nil
 }
 
-func start(o Options) (*server.Server, error) {
+func start(ctx context.Context, o Options) (*server.Server, error) {
 	addr := net.JoinHostPort("127.0.0.1", strconv.Itoa(o.Port))
-	if err := free(addr, o.Port); err != nil {
+	if err := free(ctx, addr, o.Port); err != nil {
 		return nil, err
 	}
 	port := o.Port
@@ -138,8 +138,8 @@ func ready(ns *server.Server, log *logger) error {
 }
 
 // free tells whether the port can be had. The server would say so in its log only.
-func free(addr string, port int) error {
-	l, err := net.Listen("tcp", addr)
+func free(ctx context.Context, addr string, port int) error {
+	l, err := (&net.ListenConfig{}).Listen(ctx, "tcp", addr)
 	if err == nil {
 		return l.Close()
 	}

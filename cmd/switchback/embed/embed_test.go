@@ -22,7 +22,7 @@ func options(dir string, port int) Options {
 
 func begin(t *testing.T, o Options) *Server {
 	t.Helper()
-	s, err := Start(o)
+	s, err := Start(t.Context(), o)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -38,7 +38,7 @@ func stop(t *testing.T, s *Server) {
 
 func refused(t *testing.T, o Options, message, hint string) {
 	t.Helper()
-	s, err := Start(o)
+	s, err := Start(t.Context(), o)
 	if err == nil {
 		stop(t, s)
 		t.Fatalf("started, want an error with %q", message)

@@ -193,11 +193,12 @@ func (r Row) mark(frame int) string {
 		return "✗"
 	case event.StatusCancelled, event.StatusSkipped:
 		return "-"
+	default:
+		if frame < 0 {
+			return "•"
+		}
+		return frames[frame%len(frames)]
 	}
-	if frame < 0 {
-		return "•"
-	}
-	return frames[frame%len(frames)]
 }
 
 func (r Row) color() string {

@@ -30,7 +30,7 @@ func (p *Plain) Lines(run *event.Run, now time.Time) []string {
 	if p.seen == nil {
 		p.seen = map[string]seen{}
 	}
-	var lines []string
+	var lines []string //nolint:prealloc // most of the time nothing is new
 	for _, r := range Rows(run, now) {
 		lines = append(lines, p.job(r, run.Jobs, now)...)
 	}
@@ -45,7 +45,9 @@ func (p *Plain) job(r Row, jobs map[string]*event.Job, now time.Time) []string {
 		is.wait = a.Wait.ID
 	}
 	var lines []string
-	say := func(format string, args ...any) { lines = append(lines, Clean(r.Job)+": "+fmt.Sprintf(format, args...)) }
+	say := func(format string, args ...any) {
+		lines = append(lines, Clean(r.Job)+": "+fmt.Sprintf(format, args...))
+	}
 
 	if was.attempts == 0 && is.attempts > 0 {
 		say("started")

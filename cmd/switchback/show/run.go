@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
+	"strconv"
 	"strings"
 	"time"
 
@@ -62,7 +63,7 @@ func attempt(b *strings.Builder, a *event.Attempt, now time.Time) {
 	for _, q := range a.Requests {
 		answer := q.Error
 		if answer == "" {
-			answer = fmt.Sprint(q.Status)
+			answer = strconv.Itoa(q.Status)
 		}
 		fmt.Fprintf(b, "      %s %s: %s in %s\n", Clean(q.Method), Clean(q.URL), Clean(answer), Took(time.Duration(q.DurationMS)*time.Millisecond))
 	}

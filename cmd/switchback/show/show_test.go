@@ -3,6 +3,7 @@ package show
 import (
 	"bytes"
 	"encoding/json"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -43,21 +44,26 @@ func TestLine(t *testing.T) {
 		width int
 		want  string
 	}{
-		"running":          {&event.Job{Status: event.StatusRunning, Attempts: attempts(1)}, 80, "⠋ draw  running  1.5s"},
-		"second attempt":   {&event.Job{Status: event.StatusRunning, Attempts: attempts(2)}, 80, "⠋ draw  running, attempt 2  1.5s"},
-		"waiting":          {waitingJob(""), 80, "⠋ draw  waiting for r1.draw until 14:05:00  1.5s"},
-		"bar":              {waitingJob("40"), 100, "⠋ draw  ━━━━━━━━────────────  40%  waiting for r1.draw until 14:05:00  1.5s"},
-		"bar with message": {waitingJob(`{"percent":100,"message":"inking"}`), 100, "⠋ draw  ━━━━━━━━━━━━━━━━━━━━ 100%  inking, waiting for r1.draw until 14:05:00  1.5s"},
-		"message alone":    {waitingJob(`"inking"`), 80, "⠋ draw  inking, waiting for r1.draw until 14:05:00  1.5s"},
-		"narrow":           {waitingJob("40"), 40, "⠋ draw  ━━━━━━━━────────────  40%…  1.5s"},
-		"very narrow":      {waitingJob("40"), 4, "⠋ …  1.5s"},
-		"completed":        {&event.Job{Status: event.StatusCompleted, Attempts: ended[:1]}, 80, "✓ draw  completed  1.5s"},
+		"running":        {&event.Job{Status: event.StatusRunning, Attempts: attempts(1)}, 80, "⠋ draw  running  1.5s"},
+		"second attempt": {&event.Job{Status: event.StatusRunning, Attempts: attempts(2)}, 80, "⠋ draw  running, attempt 2  1.5s"},
+		"waiting":        {waitingJob(""), 80, "⠋ draw  waiting for r1.draw until 14:05:00  1.5s"},
+		"bar":            {waitingJob("40"), 100, "⠋ draw  ━━━━━━━━────────────  40%  waiting for r1.draw until 14:05:00  1.5s"},
+		"bar with message": {
+			waitingJob(`{"percent":100,"message":"inking"}`), 100,
+			"⠋ draw  ━━━━━━━━━━━━━━━━━━━━ 100%  inking, waiting for r1.draw until 14:05:00  1.5s",
+		},
+		"message alone": {waitingJob(`"inking"`), 80, "⠋ draw  inking, waiting for r1.draw until 14:05:00  1.5s"},
+		"narrow":        {waitingJob("40"), 40, "⠋ draw  ━━━━━━━━────────────  40%…  1.5s"},
+		"very narrow":   {waitingJob("40"), 4, "⠋ …  1.5s"},
+		"completed":     {&event.Job{Status: event.StatusCompleted, Attempts: ended[:1]}, 80, "✓ draw  completed  1.5s"},
 		"failed": {
 			&event.Job{Status: event.StatusFailed, Attempts: ended, Error: &event.RunError{Message: "no\npaper\x1b[31m"}},
 			80, "✗ draw  failed after 3 attempts: no paper [31m  500ms",
 		},
 		"retrying": {
-			&event.Job{Status: event.StatusWaiting, Attempts: []*event.Attempt{{Number: 1, StartedAt: at(-time.Second), EndedAt: at(0), Error: &event.RunError{Message: "HTTP 500"}}}, RetryAt: at(4 * time.Second)},
+			&event.Job{Status: event.StatusWaiting, RetryAt: at(4 * time.Second), Attempts: []*event.Attempt{
+				{Number: 1, StartedAt: at(-time.Second), EndedAt: at(0), Error: &event.RunError{Message: "HTTP 500"}},
+			}},
 			80, "⠋ draw  trying again in 4s: HTTP 500  1.0s",
 		},
 	}
@@ -121,7 +127,7 @@ func TestProgress(t *testing.T) {
 func TestPlain(t *testing.T) {
 	failed := attempts(1)
 	failed[0].EndedAt, failed[0].Error = at(0), &event.RunError{Message: "HTTP 503"}
-	again := append(failed, &event.Attempt{Number: 2, StartedAt: at(0)})
+	again := append(slices.Clone(failed), &event.Attempt{Number: 2, StartedAt: at(0)})
 	done := attempts(1)
 	done[0].EndedAt = at(0)
 	steps := []struct {

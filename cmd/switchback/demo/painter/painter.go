@@ -271,8 +271,13 @@ func refuse(w http.ResponseWriter, status int, why string) {
 
 func answer(w http.ResponseWriter, status int, v map[string]string) {
 	w.Header().Set("Content-Type", "application/json")
+	body, err := json.Marshal(v)
+	if err != nil {
+		http.Error(w, err.Error(), http.StatusInternalServerError)
+		return
+	}
 	w.WriteHeader(status)
-	_ = json.NewEncoder(w).Encode(v) // a client that went away is no matter
+	_, _ = w.Write(append(body, '\n')) // a client that went away is no matter
 }
 
 // pause waits, and tells whether there is still something to do.

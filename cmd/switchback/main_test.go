@@ -1,0 +1,195 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"net"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"regexp"
+	"strconv"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/rogpeppe/go-internal/testscript"
+
+	"github.com/switchbackhq/switchback/cmd/switchback/command"
+)
+
+func TestMain(m *testing.M) {
+	testscript.Main(m, map[string]func(){
+		"switchback": func() { os.Exit(command.Main(os.Args[1:])) },
+	})
+}
+
+// TestScripts plays testdata/script with the real command in processes of its own. Beside testscript's commands there are
+//
+//	ports NAME…              puts free ports into variables
+//	up NAME ARG…             starts `switchback up ARG…` and waits until it is ready; its output goes to NAME.out and NAME.err
+//	down NAME                stops it with SIGTERM and wants the exit code 0
+//	kill9 NAME               kills it
+//	exits CODE PROGRAM ARG…  wants that exit code
+//	until REGEXP PROGRAM …   repeats a program until its standard output matches
+//	cancel FILE              cancels the run whose id is in the file
+func TestScripts(t *testing.T) {
+	testscript.Run(t, testscript.Params{
+		Dir:                 filepath.Join("testdata", "script"),
+		RequireExplicitExec: true,
+		RequireUniqueNames:  true,
+		Setup: func(env *testscript.Env) error {
+			env.Values[systems{}] = map[string]*system{}
+			return nil
+		},
+		Cmds: map[string]func(ts *testscript.TestScript, neg bool, args []string){
+			"ports": ports,
+			"up":    start,
+			"down":  func(ts *testscript.TestScript, _ bool, args []string) { running(ts, args).stop(ts) },
+			"kill9": func(ts *testscript.TestScript, _ bool, args []string) { running(ts, args).kill() },
+			"exits": exits,
+			"until": until,
+			"cancel": func(ts *testscript.TestScript, _ bool, args []string) {
+				ts.Check(ts.Exec("switchback", "runs", "cancel", strings.TrimSpace(ts.ReadFile(args[0]))))
+			},
+		},
+	})
+}
+
+// patience bounds what a script waits for; it decides nothing but when a broken test ends.
+const patience = 30 * time.Second
+
+func ports(ts *testscript.TestScript, _ bool, names []string) {
+	for _, name := range names {
+		l, err := net.Listen("tcp", "127.0.0.1:0")
+		ts.Check(err)
+		defer l.Close()
+		ts.Setenv(name, strconv.Itoa(l.Addr().(*net.TCPAddr).Port))
+	}
+}
+
+// systems is the key of a script's running systems.
+type systems struct{}
+
+type system struct {
+	cmd  *exec.Cmd
+	done chan error
+}
+
+func running(ts *testscript.TestScript, args []string) *system {
+	if len(args) != 1 {
+		ts.Fatalf("want one name")
+	}
+	all := ts.Value(systems{}).(map[string]*system)
+	s := all[args[0]]
+	if s == nil {
+		ts.Fatalf("%s is not running", args[0])
+	}
+	delete(all, args[0])
+	return s
+}
+
+func start(ts *testscript.TestScript, _ bool, args []string) {
+	name := args[0]
+	out, err := os.Create(ts.MkAbs(name + ".out"))
+	ts.Check(err)
+	errs, err := os.Create(ts.MkAbs(name + ".err"))
+	ts.Check(err)
+	cmd := program(ts, append([]string{"switchback", "up"}, args[1:]...))
+	cmd.Stdout, cmd.Stderr = out, errs
+	ts.Check(cmd.Start())
+	s := &system{cmd: cmd, done: make(chan error, 1)}
+	go func() {
+		s.done <- errors.Join(cmd.Wait(), out.Close(), errs.Close())
+	}()
+	ts.Value(systems{}).(map[string]*system)[name] = s
+	ts.Defer(s.kill)
+	ended := again(s.done, func() bool { return strings.Contains(ts.ReadFile(name+".out"), "[Runner] Ready") })
+	if ended != nil {
+		ts.Fatalf("%s is not ready: %v\n%s", name, ended, ts.ReadFile(name+".err"))
+	}
+}
+
+var errPatience = errors.New("waited too long")
+
+// again asks until the answer is yes. It gives why it stopped asking: the process is done, or patience is over.
+func again(done chan error, ask func() bool) error {
+	ticker := time.NewTicker(20 * time.Millisecond)
+	defer ticker.Stop()
+	over := time.After(patience)
+	for !ask() {
+		select {
+		case <-ticker.C:
+		case err := <-done:
+			done <- err
+			return fmt.Errorf("it ended: %w", err)
+		case <-over:
+			return errPatience
+		}
+	}
+	return nil
+}
+
+func (s *system) stop(ts *testscript.TestScript) {
+	ts.Check(s.cmd.Process.Signal(syscall.SIGTERM))
+	select {
+	case err := <-s.done:
+		s.done <- err
+		if err != nil {
+			ts.Fatalf("it did not stop well: %v", err)
+		}
+	case <-time.After(patience):
+		ts.Fatalf("it does not stop")
+	}
+}
+
+func (s *system) kill() {
+	_ = s.cmd.Process.Kill() // it may have ended
+	err := <-s.done
+	s.done <- err
+}
+
+// program makes a command with the script's folder and variables.
+func program(ts *testscript.TestScript, args []string) *exec.Cmd {
+	path, err := exec.LookPath(args[0])
+	ts.Check(err)
+	cmd := exec.Command(path, args[1:]...)
+	cmd.Dir = ts.MkAbs(".")
+	cmd.Env = []string{}
+	for _, name := range []string{"PATH", "HOME", "TMPDIR", "SWITCHBACK_NATS_URL", "TESTSCRIPT_COVER_DIR", "GOCOVERDIR"} {
+		if v := ts.Getenv(name); v != "" {
+			cmd.Env = append(cmd.Env, name+"="+v)
+		}
+	}
+	return cmd
+}
+
+func exits(ts *testscript.TestScript, _ bool, args []string) {
+	want, err := strconv.Atoi(args[0])
+	ts.Check(err)
+	err = ts.Exec(args[1], args[2:]...)
+	got := 0
+	if e, ok := errors.AsType[*exec.ExitError](err); ok {
+		got = e.ExitCode()
+	} else {
+		ts.Check(err)
+	}
+	if got != want {
+		ts.Fatalf("exit code %d, want %d", got, want)
+	}
+}
+
+func until(ts *testscript.TestScript, _ bool, args []string) {
+	want, err := regexp.Compile(args[0])
+	ts.Check(err)
+	var out []byte
+	err = again(nil, func() bool {
+		out, err = program(ts, args[1:]).Output()
+		return err == nil && want.Match(out)
+	})
+	if err != nil {
+		ts.Fatalf("no match for %s in the output\n%s", args[0], out)
+	}
+	ts.Logf("%s", out)
+}

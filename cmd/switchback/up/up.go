@@ -1,0 +1,131 @@
+// Package up runs a whole system in one process: NATS, listener and runner.
+package up
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"os"
+	"time"
+
+	"github.com/switchbackhq/switchback/cmd/switchback/embed"
+	"github.com/switchbackhq/switchback/pkg/bus"
+	"github.com/switchbackhq/switchback/pkg/compose"
+	"github.com/switchbackhq/switchback/pkg/fault"
+	"github.com/switchbackhq/switchback/pkg/supervise"
+	"github.com/switchbackhq/switchback/pkg/telemetry"
+	"github.com/switchbackhq/switchback/services/listener"
+	"github.com/switchbackhq/switchback/services/runner"
+)
+
+// Bounds of starting and stopping what is not a service.
+const (
+	connectTimeout   = 10 * time.Second
+	provisionTimeout = 30 * time.Second
+	closeTimeout     = 5 * time.Second
+)
+
+// Options say what to run and where.
+type Options struct {
+	Compose compose.Options
+	// NATS, when not empty, is a server outside, and Embedded is not used.
+	NATS     string
+	Embedded embed.Options
+	Admin    telemetry.AdminConfig
+	Layout   bus.Layout
+	Out      io.Writer // lines for people: what is ready, and where
+	Log      *slog.Logger
+	// Before are services that start before all others and stop after them.
+	Before []supervise.Service
+	// Work, when not nil, is done once everything is ready; all stops when it returns.
+	Work func(ctx context.Context, b *bus.Bus) error
+}
+
+// Run starts everything and runs until ctx ends, a service fails, or the work is done. What was started has stopped
+// when it returns: the services in the opposite order, NATS last.
+func Run(ctx context.Context, o Options) (err error) {
+	doc, err := load(o.Compose)
+	if err != nil {
+		return err
+	}
+	connection := bus.Options{Name: "switchback up", Logger: o.Log}
+	out := &announcer{w: o.Out}
+	if o.NATS == "" {
+		server, err := embed.Start(ctx, o.Embedded)
+		if err != nil {
+			return err
+		}
+		defer func() { err = errors.Join(err, server.Stop()) }()
+		connection.InProcess = server
+		out.say("NATS", "Ready on %s, data in %s", server.URL(), o.Embedded.Dir)
+		return serve(ctx, o, doc, connection, out)
+	}
+	connection.URL = o.NATS
+	return serve(ctx, o, doc, connection, out)
+}
+
+// load reads the compose file and refuses it when this machine lacks what it needs.
+func load(o compose.Options) (*compose.Document, error) {
+	doc, err := compose.Load(o)
+	if err != nil {
+		return nil, fmt.Errorf("load the compose file: %w", err)
+	}
+	if len(doc.Needs) > 0 {
+		return nil, &compose.Invalid{Problems: doc.Needs}
+	}
+	return doc, nil
+}
+
+func serve(ctx context.Context, o Options, doc *compose.Document, connection bus.Options, out *announcer) (err error) {
+	b, err := connect(ctx, connection, o.Layout)
+	if err != nil {
+		return err
+	}
+	defer func() {
+		closing, cancel := context.WithTimeout(context.WithoutCancel(ctx), closeTimeout)
+		defer cancel()
+		err = errors.Join(err, b.Close(closing))
+	}()
+
+	registry := telemetry.NewRegistry("up")
+	admin := telemetry.NewAdmin(o.Admin, registry, o.Log)
+	admin.AddCheck("nats", b.Ready)
+	services := append([]supervise.Service{admin}, o.Before...)
+	if len(doc.Listeners) > 0 {
+		l, err := listener.New(listener.DefaultConfig(), listener.Deps{
+			Bus: b, Document: doc, Logger: o.Log.With(slog.String("service", "listener")), Registry: registry, Getenv: os.LookupEnv,
+		})
+		if err != nil {
+			return fmt.Errorf("prepare the listener: %w", err)
+		}
+		services = append(services, l, out.service("Listener", func() []string { return listenerLines(doc, l.Addresses()) }))
+	}
+	if len(doc.Workflows) > 0 {
+		r := runner.New(runner.Config{}, runner.Deps{
+			Bus: b, Document: doc, Getenv: os.LookupEnv, Logger: o.Log.With(slog.String("service", "runner")), Registry: registry,
+		})
+		services = append(services, r, out.service("Runner", func() []string { return runnerLines(doc) }))
+	}
+	if o.Work != nil {
+		services = append(services, supervise.Func("work", func(ctx context.Context) error { return o.Work(ctx, b) }))
+	}
+	return supervise.Run(ctx, o.Log, services...)
+}
+
+// connect connects and makes the streams.
+func connect(ctx context.Context, connection bus.Options, layout bus.Layout) (*bus.Bus, error) {
+	connecting, cancel := context.WithTimeout(ctx, connectTimeout)
+	defer cancel()
+	b, err := bus.Connect(connecting, connection)
+	if err != nil {
+		return nil, err
+	}
+	provisioning, cancel := context.WithTimeout(ctx, provisionTimeout)
+	defer cancel()
+	if err := b.Provision(provisioning, layout); err != nil {
+		return nil, errors.Join(fault.Wrap(err, fault.Unavailable, "cannot make the streams in NATS", ""), b.Close(provisioning))
+	}
+	return b, nil
+}
