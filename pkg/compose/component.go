@@ -56,7 +56,7 @@ func clientTLSShape() shape[ClientTLS] {
 		file("cert_file", "PEM file with our certificate.", func(t *ClientTLS) *string { return &t.CertFile }),
 		file("key_file", "PEM file with our key.", func(t *ClientTLS) *string { return &t.KeyFile }),
 		text("server_name", "The name to expect in the certificate.", func(t *ClientTLS) *string { return &t.ServerName }),
-		flag("insecure_skip_verify", "Take any certificate. For tests alone.", func(t *ClientTLS) *bool { return &t.InsecureSkipVerify }),
+		toggle("insecure_skip_verify", "Take any certificate. For tests alone.", func(t *ClientTLS) *bool { return &t.InsecureSkipVerify }),
 	}}
 }
 

@@ -23,7 +23,7 @@ func controllerFields() []field[Controller] {
 }
 
 func authShape() shape[Controller] {
-	return shape[Controller]{name: "controller auth", doc: "Who may call the API.", fields: []field[Controller]{
+	return shape[Controller]{name: "bearer auth", doc: "Who may call the API.", fields: []field[Controller]{
 		choice("type", "The kind of credentials.", func(c *Controller) *string { return &c.AuthType }, "bearer").must(),
 		template("token", "The token that every request must bring.", newScopes().env, func(c *Controller) **expr.Template { return &c.AuthToken }).must(),
 	}}

@@ -122,19 +122,20 @@ func (s shape[T]) read(d *decoder, n *node, into *T) bool {
 	return true
 }
 
-// defaults reads the fields that n gives, and the defaults of the others.
+// defaults reads the defaults, and over them the fields that n gives.
 func (s shape[T]) defaults(d *decoder, at *node, into *T, n *node) {
 	for _, f := range s.fields {
+		if f.fallback != "" {
+			f.read(d, fallbackNode(f.fallback, at), into)
+		}
 		switch v := n.get(f.name); {
-		case v != nil && (v.given() || f.fallback == "" && !f.required):
+		case v.given(), v != nil && f.fallback == "" && !f.required:
 			f.read(d, v, into)
 		case f.required && n != nil:
 			if v == nil {
 				v = at
 			}
 			d.wrong(v, "", "%s needs %s", s.article(), f.name)
-		case f.fallback != "":
-			f.read(d, fallbackNode(f.fallback, at), into)
 		}
 	}
 }

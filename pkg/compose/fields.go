@@ -57,7 +57,7 @@ func (d *decoder) integer(n *node, name string, least, most int) (int, bool) {
 	i, err := strconv.Atoi(strings.TrimSpace(value.Text(v)))
 	switch {
 	case err != nil || isBool(v):
-		d.wrong(n, "", "%s must be a whole number, and is %s", name, n.word())
+		d.wrong(n, "", "%s must be a whole number, and is %s", name, shown(n, v))
 	case i < least || i > most:
 		d.wrong(n, "", "%s must be from %d to %d, and is %d", name, least, most, i)
 	default:
@@ -66,13 +66,21 @@ func (d *decoder) integer(n *node, name string, least, most int) (int, bool) {
 	return 0, false
 }
 
+// shown is a value for messages, and what it comes from.
+func shown(n *node, v any) string {
+	if n.value == v {
+		return n.word()
+	}
+	return fmt.Sprintf("%q, from %v", value.Text(v), n.value)
+}
+
 func isBool(v any) bool {
 	_, ok := v.(bool)
 	return ok
 }
 
-// flag is true or false.
-func flag[T any](name, doc string, p func(*T) *bool) field[T] {
+// toggle is true or false.
+func toggle[T any](name, doc string, p func(*T) *bool) field[T] {
 	return field[T]{name: name, doc: doc, schema: schema{"type": "boolean"}, read: func(d *decoder, n *node, into *T) {
 		v, ok := d.plain(n)
 		if !ok {
@@ -84,7 +92,7 @@ func flag[T any](name, doc string, p func(*T) *bool) field[T] {
 		case "false":
 			*p(into) = false
 		default:
-			d.wrong(n, "", "%s must be true or false, and is %s", name, n.word())
+			d.wrong(n, "", "%s must be true or false, and is %s", name, shown(n, v))
 		}
 	}}
 }
@@ -105,7 +113,7 @@ func (d *decoder) duration(n *node, name string) (time.Duration, bool) {
 	}
 	t, err := parseDuration(value.Text(v))
 	if err != nil || isBool(v) {
-		d.wrong(n, `write milliseconds as a number, or a unit: "250ms", "30s", "5m", "2h", "7d"`, "%s must be a duration, and is %s", name, n.word())
+		d.wrong(n, `write milliseconds as a number, or a unit: "250ms", "30s", "5m", "2h", "7d"`, "%s must be a duration, and is %s", name, shown(n, v))
 		return 0, false
 	}
 	return t, true
@@ -120,7 +128,7 @@ func amount[T any](name, doc string, p func(*T) *int64) field[T] {
 		}
 		size, err := parseSize(value.Text(v))
 		if err != nil || isBool(v) {
-			d.wrong(n, `write bytes as a number, or a unit: "512KiB", "4MiB", "1GB"`, "%s must be a size, and is %s", name, n.word())
+			d.wrong(n, `write bytes as a number, or a unit: "512KiB", "4MiB", "1GB"`, "%s must be a size, and is %s", name, shown(n, v))
 			return
 		}
 		*p(into) = size
@@ -188,9 +196,10 @@ func part[T, U any](name, doc string, s func() shape[U], p func(*T) **U) field[T
 // parts is a list of mappings.
 func parts[T, U any](name, doc string, s func() shape[U], p func(*T) *[]*U) field[T] {
 	return field[T]{name: name, doc: doc, schema: schema{"type": "array", "items": ref(s)}, read: func(d *decoder, n *node, into *T) {
+		of := s()
 		for _, item := range d.items(n, name) {
 			u := new(U)
-			if s().read(d, item, u) {
+			if of.read(d, item, u) {
 				d.placed[u] = item
 				*p(into) = append(*p(into), u)
 			}

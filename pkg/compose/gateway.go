@@ -144,7 +144,7 @@ func connectionShape() shape[SSHConnection] {
 			}
 		}},
 		setting("known_hosts", "The file of known host keys; ~/.ssh/known_hosts where it is not given.", func(c *SSHConnection) **expr.Template { return &c.KnownHosts }),
-		flag("insecure_ignore_host_key", "Take any host key. For tests alone.", func(c *SSHConnection) *bool { return &c.InsecureIgnoreHostKey }),
+		toggle("insecure_ignore_host_key", "Take any host key. For tests alone.", func(c *SSHConnection) *bool { return &c.InsecureIgnoreHostKey }),
 		span("keepalive_interval", "How often the connection is probed.", func(c *SSHConnection) *time.Duration { return &c.KeepaliveInterval }).or("10s"),
 		span("retry_interval", "The first pause before connecting again.", func(c *SSHConnection) *time.Duration { return &c.RetryInterval }).or("5s"),
 		whole("max_retry_count", "How often to connect again; 0: for ever.", func(c *SSHConnection) *int { return &c.MaxRetryCount }, 0, 1_000_000).or("0"),

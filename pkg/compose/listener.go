@@ -60,7 +60,7 @@ func (d *decoder) wantFile(n *node, path string) bool {
 		return true
 	}
 	if _, err := d.look(path); err != nil {
-		d.need(n, "", "the file cannot be read: %v", err)
+		d.need(n, "", "%v", err)
 		return false
 	}
 	return true
@@ -71,7 +71,7 @@ func endpointFields[T any](in scope, e func(*T) endpoint) []field[T] {
 	return []field[T]{
 		text("path", "The path, with the listener's base_path in front; {name} stands for one segment.", func(t *T) *string { return e(t).path }).must(),
 		text("method", "The HTTP method.", func(t *T) *string { return e(t).method }).or("POST"),
-		flag("bulk", "One request brings several items.", func(t *T) *bool { return e(t).bulk }).or("false"),
+		toggle("bulk", "One request brings several items.", func(t *T) *bool { return e(t).bulk }).or("false"),
 		template("item", "The list of items in bulk, else the part of the body that ${item} stands for.", in, func(t *T) **expr.Template { return e(t).item }),
 		template("when", "Requests for which this is false go to the next endpoint on the path.", in, func(t *T) **expr.Template { return e(t).when }),
 		part("verify", "How the signature is checked.", verifyShape, func(t *T) **Verify { return e(t).verify }),
@@ -170,7 +170,7 @@ func (d *decoder) listener(e entry) *Listener {
 		d.wrong(n, "", "a listener must be a mapping, and is %s", n.word())
 		return nil
 	}
-	l := &Listener{Pos: n.place()}
+	l := &Listener{Pos: n.place(), Port: -1}
 	own, inline, isTrigger := d.inlineEndpoint(n)
 	listenerShape().read(d, own, l)
 	l.ID = e.id
@@ -193,7 +193,7 @@ func (d *decoder) listener(e entry) *Listener {
 			}
 		}
 	}
-	if !n.get("port").given() {
+	if l.Port < 0 {
 		l.Port = 8090
 		if l.Type == HTTPTrigger {
 			l.Port = 8091

@@ -130,6 +130,12 @@ func (s setting) layer(root *node) (*node, *Problem) {
 	path := slices.Clone(s.path)
 	if one, ok := plurals()[s.match(root, path[0])]; ok && root.get(one.plural) != nil && root.get(one.singular) == nil {
 		// listener.port, where the file has listeners with one entry
+		if many := root.get(one.plural); many.kind != list || len(many.items) != 1 {
+			return nil, &Problem{
+				Pos: Pos{File: s.origin}, Message: "the file has " + one.plural + ", and this does not say which",
+				Hint: fmt.Sprintf("write %s.ID.%s", one.plural, strings.Join(path[1:], ".")),
+			}
+		}
 		path = slices.Insert(path, 0, one.plural)
 		path[1] = "0"
 	}

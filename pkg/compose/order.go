@@ -53,9 +53,11 @@ func (d *decoder) unique(w *Workflow) {
 }
 
 func (w *Workflow) ids() []string {
-	ids := make([]string, len(w.Jobs))
-	for i, j := range w.Jobs {
-		ids[i] = j.ID
+	var ids []string
+	for _, j := range w.Jobs {
+		if !slices.Contains(ids, j.ID) {
+			ids = append(ids, j.ID)
+		}
 	}
 	return ids
 }

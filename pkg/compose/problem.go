@@ -124,16 +124,23 @@ func ordered(problems []Problem, files []string) []Problem {
 	})
 }
 
+func letters(word string) string {
+	r := []rune(word)
+	slices.Sort(r)
+	return string(r)
+}
+
 // suggest gives "did you mean x?" where a candidate is close to the word, else the candidates where they are few.
 func suggest(word string, candidates []string) string {
-	best, distance := "", len([]rune(word))/3+2
+	size := len([]rune(word))
+	best, distance := "", max(size/3, min(size-1, 1))+1
 	if len(word) > 200 || len(candidates) > 200 {
 		return ""
 	}
 	for _, c := range candidates {
 		d := levenshtein.Distance(strings.ToLower(word), strings.ToLower(c), nil)
-		if strings.HasPrefix(c, word) && len(word) > 2 {
-			d = min(d, 1)
+		if strings.HasPrefix(c, word) && len(word) > 2 || letters(word) == letters(c) {
+			d = min(d, 1) // the beginning of it, or letters swapped
 		}
 		if d < distance {
 			best, distance = c, d

@@ -35,6 +35,9 @@ type reader struct {
 	full     bool                // maxNodes reached
 }
 
+// An expression within { } or [ ] that is not quoted.
+var flowExpression = regexp.MustCompile(`[{\[][^"']*\$\{`)
+
 var lineNumber = regexp.MustCompile(`line (\d+): (.*)`)
 
 // read parses one file. The node is nil where nothing can be made of it.
@@ -87,6 +90,13 @@ func (r *reader) syntax(err error) {
 		message = m[2]
 	}
 	hint := ""
+	for line := pos.Line; line > 0 && line < pos.Line+3; line++ {
+		// The parser names the line in which it began.
+		if flowExpression.MatchString(lineAt(r.lines, line)) {
+			pos.Line = line
+			break
+		}
+	}
 	text := lineAt(r.lines, pos.Line)
 	switch {
 	case strings.Contains(message, "unknown anchor"):

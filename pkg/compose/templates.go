@@ -90,12 +90,34 @@ func (d *decoder) compile(n *node, in scope) *expr.Template {
 	for _, p := range problems {
 		at := n.at(p.Path)
 		hint := p.Hint
+		if elsewhere := d.elsewhere(p.Message); elsewhere != "" {
+			hint = elsewhere
+		}
 		d.report(&d.problems, d.within(at, p.Offset), at.path, p.Message, hint)
 	}
 	if len(problems) > 0 {
 		return nil
 	}
 	return t
+}
+
+// elsewhere says where a source is known that is not known here.
+func (d *decoder) elsewhere(message string) string {
+	name, ok := strings.CutPrefix(message, "unknown source ")
+	if !ok {
+		return ""
+	}
+	var where []string
+	s := d.scopes
+	for _, in := range []scope{s.received, s.response, s.result, s.input, s.each} {
+		if _, ok := in.rules.Sources[name]; ok && len(where) < 3 {
+			where = append(where, in.name)
+		}
+	}
+	if len(where) == 0 {
+		return ""
+	}
+	return "${" + name + "} is known in " + strings.Join(where, ", ")
 }
 
 // wrongRef reports a problem at a reference.

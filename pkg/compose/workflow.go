@@ -73,7 +73,7 @@ func inputShape() shape[Input] {
 		name: "input", doc: "A field of a run's input.",
 		fields: []field[Input]{
 			kindOf,
-			flag("required", "It must be there.", func(i *Input) *bool { return &i.Required }).or("false"),
+			toggle("required", "It must be there.", func(i *Input) *bool { return &i.Required }).or("false"),
 			{name: "default", doc: "Its value where it is missing.", schema: schema{}, read: func(_ *decoder, n *node, i *Input) { i.Default = expr.Literal(n.any()) }},
 			{name: "enum", doc: "The values that it may have.", schema: schema{"type": "array"}, read: func(d *decoder, n *node, i *Input) {
 				for _, item := range d.items(n, "enum") {
