@@ -2,6 +2,7 @@ package expr
 
 import (
 	"encoding/json"
+	"fmt"
 	"math"
 	"math/big"
 	"strconv"
@@ -215,17 +216,18 @@ func power(a, b number) (any, error) {
 }
 
 func operatorAdd(c *invocation, a []any) (any, error) {
-	s, ok := a[0].(string)
-	t, both := a[1].(string)
+	s, left := a[0].(string)
+	t, right := a[1].(string)
 	switch {
-	case ok && both:
+	case left && right:
 		return s + t, c.grow(len(s) + len(t))
-	case ok:
+	case left && a[1] != nil || right && a[0] != nil:
+		return nil, &mistake{fmt.Sprintf("%s is %s and %s %s, but \"+\" adds two numbers or joins two texts",
+			c.arg(0), kindOf(a[0]), c.arg(1), kindOf(a[1])), "int(…) and float(…) make a number of a text, string(…) makes a text"}
+	case left:
 		return nil, c.fail(1, a[1], "a text beside a text")
-	case both:
-		if _, number, _ := toNum(a[0]); !number {
-			return nil, c.fail(0, a[0], "a text beside a text")
-		}
+	case right:
+		return nil, c.fail(0, a[0], "a text beside a text")
 	}
 	return arithmetic(add, func(a, b float64) float64 { return a + b }, runtime.Add)(c, a)
 }

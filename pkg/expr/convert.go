@@ -111,8 +111,21 @@ func toNumber(v any) (any, error) {
 	if !ok {
 		return nil, errors.New(kindOf(v) + ", not a number")
 	}
-	n, err := value.Number(strings.TrimSpace(s))
-	if err != nil {
+	return parseNumber(s)
+}
+
+// parseNumber reads the number in a text as people write it: blanks around it, + and zeros before it.
+func parseNumber(s string) (any, error) {
+	s = strings.TrimSpace(s)
+	sign := ""
+	if strings.HasPrefix(s, "-") || strings.HasPrefix(s, "+") {
+		sign, s = strings.TrimPrefix(s[:1], "+"), s[1:]
+	}
+	for len(s) > 1 && s[0] == '0' && s[1] >= '0' && s[1] <= '9' {
+		s = s[1:]
+	}
+	n, err := value.Number(sign + s)
+	if err != nil || strings.HasPrefix(s, "-") {
 		return nil, errors.New("a text that is not a number")
 	}
 	return n, nil

@@ -8,9 +8,8 @@ import (
 	"github.com/switchbackhq/switchback/pkg/value"
 )
 
-// defaultAt reads the default that begins behind a |, up to the next |, an "as" or the }.
+// defaultAt reads the default that begins at i, up to the next |, an "as" or the }.
 func (p *parser) defaultAt(i int) (node, int, []*Reference) {
-	i = p.blanks(i)
 	if i >= len(p.s) {
 		return constant{""}, i, nil
 	}

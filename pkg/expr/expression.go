@@ -24,9 +24,10 @@ type scanner struct {
 	locals   map[string]bool // declared by let
 	open     []int           // positions of brackets that are not closed
 	// ended tells that the last token ended an operand; last is its first byte.
-	ended  bool
-	last   byte
+	ended    bool
+	last     byte
 	declares bool // the last token was let
+	asks     bool // there is a ?, which a : may belong to
 	varies   bool // the outcome depends on more than the operands
 }
 
@@ -127,6 +128,8 @@ func (x *scanner) token(i int, rest string, c byte) int {
 		return i + n
 	case c != '-' && scanName(rest) > 0:
 		return x.word(i)
+	case c == '?':
+		x.asks = true
 	case c == '$':
 		x.fail(i, "a $ stands alone", "a path is written without it: input.name")
 		return -1

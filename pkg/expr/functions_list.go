@@ -24,13 +24,13 @@ func take(_ *invocation, a []any) (any, error) {
 func reverse(c *invocation, a []any) (any, error) {
 	l := slices.Clone(a[0].([]any))
 	slices.Reverse(l)
-	return l, c.grow(16 * len(l))
+	return l, c.grow(itemSize * len(l))
 }
 
 func concat(c *invocation, a []any) (any, error) {
 	out := []any{}
 	for _, l := range a {
-		if err := c.grow(16 * len(l.([]any))); err != nil {
+		if err := c.grow(itemSize * len(l.([]any))); err != nil {
 			return nil, err
 		}
 		out = append(out, l.([]any)...)
@@ -45,7 +45,7 @@ func (c *invocation) flatten(to, l []any, depth int) ([]any, error) {
 		return nil, errTooDeep
 	}
 	for _, v := range l {
-		err := c.grow(16)
+		err := c.grow(itemSize)
 		if inner, ok := v.([]any); ok && err == nil {
 			to, err = c.flatten(to, inner, depth+1)
 		} else {
@@ -119,7 +119,7 @@ func sortBy(c *invocation, a []any) (any, error) {
 			return nil, &mistake{`the order is neither "asc" nor "desc"`, ""}
 		}
 	}
-	if err := c.grow(32 * len(l)); err != nil {
+	if err := c.grow(itemSize * len(l)); err != nil {
 		return nil, err
 	}
 	places := make([]int, len(l))
@@ -158,9 +158,13 @@ func (c *invocation) order(a, b any) (int, error) {
 func groupBy(c *invocation, a []any) (any, error) {
 	out := map[string]any{}
 	for i, k := range a[1].([]any) {
-		s := value.Text(plain(k))
+		k, _, err := settle(k, c.grow, 0)
+		if err != nil {
+			return nil, err
+		}
+		s := value.Text(k)
 		group, _ := out[s].([]any)
-		if err := c.grow(16); err != nil {
+		if err := c.grow(itemSize); err != nil {
 			return nil, err
 		}
 		out[s] = append(group, a[0].([]any)[i])
@@ -174,7 +178,7 @@ func keys(c *invocation, a []any) (any, error) {
 	for _, k := range slices.Sorted(maps.Keys(m)) {
 		out = append(out, k)
 	}
-	return out, c.grow(32 * len(m))
+	return out, c.grow(itemSize * len(m))
 }
 
 // values are in the order of their keys.
@@ -184,7 +188,7 @@ func values(c *invocation, a []any) (any, error) {
 	for _, k := range slices.Sorted(maps.Keys(m)) {
 		out = append(out, m[k])
 	}
-	return out, c.grow(32 * len(m))
+	return out, c.grow(itemSize * len(m))
 }
 
 func toPairs(c *invocation, a []any) (any, error) {
@@ -193,7 +197,7 @@ func toPairs(c *invocation, a []any) (any, error) {
 	for _, k := range slices.Sorted(maps.Keys(m)) {
 		out = append(out, []any{k, m[k]})
 	}
-	return out, c.grow(64 * len(m))
+	return out, c.grow(2 * itemSize * len(m))
 }
 
 func fromPairs(c *invocation, a []any) (any, error) {
@@ -210,5 +214,5 @@ func fromPairs(c *invocation, a []any) (any, error) {
 		}
 		out[value.Text(plain(pair[0]))] = pair[1]
 	}
-	return out, c.grow(64 * len(l))
+	return out, c.grow(2 * itemSize * len(l))
 }

@@ -5,7 +5,6 @@ import (
 	"math"
 	"math/big"
 	"slices"
-	"strings"
 
 	"github.com/switchbackhq/switchback/pkg/value"
 )
@@ -53,9 +52,9 @@ func truncate(f float64) (any, error) {
 func toInt(c *invocation, a []any) (any, error) {
 	v := a[0]
 	if s, ok := v.(string); ok {
-		n, err := value.Number(strings.TrimSpace(s))
+		n, err := parseNumber(s)
 		if err != nil {
-			return nil, &mistake{which(c, 0) + " is a text that is not a number", ""}
+			return nil, &mistake{c.arg(0) + " is " + err.Error(), ""}
 		}
 		v = n
 	}
@@ -75,9 +74,9 @@ func toInt(c *invocation, a []any) (any, error) {
 func toFloat(c *invocation, a []any) (any, error) {
 	v := a[0]
 	if s, ok := v.(string); ok {
-		n, err := value.Number(strings.TrimSpace(s))
+		n, err := parseNumber(s)
 		if err != nil {
-			return nil, &mistake{which(c, 0) + " is a text that is not a number", ""}
+			return nil, &mistake{c.arg(0) + " is " + err.Error(), ""}
 		}
 		v = n
 	}
@@ -95,17 +94,12 @@ func toFloat(c *invocation, a []any) (any, error) {
 	return float(n.float())
 }
 
-// which names an argument.
-func which(c *invocation, i int) string {
-	if i < len(c.args) && c.args[i] != "" {
-		return c.args[i]
-	}
-	return "what " + c.name + " is given"
-}
-
 // gather lays out numbers and lists of numbers in one list.
 func (c *invocation) gather(to []any, a []any, depth int) ([]any, error) {
 	for _, v := range a {
+		if err := c.grow(itemSize); err != nil {
+			return nil, err
+		}
 		l, isList := v.([]any)
 		switch {
 		case isList && depth < 100:
@@ -114,12 +108,9 @@ func (c *invocation) gather(to []any, a []any, depth int) ([]any, error) {
 				return nil, err
 			}
 		case value.IsNumber(v):
-			if err := c.grow(16); err != nil {
-				return nil, err
-			}
 			to = append(to, v)
 		default:
-			return nil, &mistake{c.name + " needs numbers, and is given " + kindOf(v), ""}
+			return nil, &mistake{c.name + "() needs numbers, but is given " + kindOf(v), ""}
 		}
 	}
 	return to, nil
@@ -146,7 +137,7 @@ func sum(c *invocation, l []any) (any, error) {
 	total := any(int64(0))
 	for _, v := range l {
 		if !value.IsNumber(v) && !isTime(v) {
-			return nil, &mistake{"sum needs numbers, and an item is " + kindOf(v), ""}
+			return nil, &mistake{"sum() needs numbers, but an item is " + kindOf(v), ""}
 		}
 		if isTime(v) && total == any(int64(0)) {
 			total = v

@@ -74,7 +74,7 @@ func split(c *invocation, a []any) (any, error) {
 		n = a[2].(int)
 	}
 	s, at := a[0].(string), a[1].(string)
-	if err := c.grow(32 * (strings.Count(s, at) + 1)); err != nil {
+	if err := c.grow(itemSize * (strings.Count(s, at) + 1)); err != nil {
 		return nil, err
 	}
 	parts := strings.SplitN
@@ -135,11 +135,11 @@ func join(c *invocation, a []any) (any, error) {
 			return nil, &mistake{"join: an item is " + kindOf(v) + ", not a text", ""}
 		}
 		s := value.Text(plain(v))
-		if i > 0 {
-			s = between + s
-		}
-		if err := c.grow(len(s)); err != nil {
+		if err := c.grow(len(s) + len(between)); err != nil {
 			return nil, err
+		}
+		if i > 0 {
+			b.WriteString(between)
 		}
 		b.WriteString(s)
 	}

@@ -5,7 +5,6 @@ import (
 	"math"
 	"reflect"
 	"regexp"
-	"slices"
 	"strings"
 	"time"
 	"unicode/utf8"
@@ -30,8 +29,8 @@ var operators = map[string]operator{
 	">":  ordering(func(c int) bool { return c > 0 }),
 	">=": ordering(func(c int) bool { return c >= 0 }),
 
-	"==":         func(_ *invocation, a []any) (any, error) { return value.Equal(a[0], a[1]), nil },
-	"!=":         func(_ *invocation, a []any) (any, error) { return !value.Equal(a[0], a[1]), nil },
+	"==":         func(c *invocation, a []any) (any, error) { return c.equal(a[0], a[1]) },
+	"!=":         unequal,
 	"in":         operatorIn,
 	"contains":   overText(strings.Contains),
 	"startsWith": overText(strings.HasPrefix),
@@ -44,11 +43,32 @@ var operators = map[string]operator{
 	truthFunc:  truth,
 	listFunc:   func(c *invocation, a []any) (any, error) { return c.list(0, a[0]) },
 	keyFunc:    key,
+	methodFunc: method,
+	stepFunc:   func(c *invocation, a []any) (any, error) { return a[0], c.step(1) },
 	negateFunc: negate,
 	plusFunc:   unaryPlus,
 	"?sum":     func(c *invocation, a []any) (any, error) { return sum(c, a[1].([]any)) },
 	"?sortBy":  sortBy,
 	"?groupBy": groupBy,
+}
+
+func (c *invocation) equal(a, b any) (bool, error) {
+	// Small lists of large lists unfold: settle bounds that.
+	for _, v := range []*any{&a, &b} {
+		switch (*v).(type) {
+		case []any, map[string]any:
+			var err error
+			if *v, _, err = settle(*v, c.grow, 0); err != nil {
+				return false, err
+			}
+		}
+	}
+	return value.Equal(a, b), nil
+}
+
+func unequal(c *invocation, a []any) (any, error) {
+	equal, err := c.equal(a[0], a[1])
+	return !equal, err
 }
 
 func operatorDivide(c *invocation, a []any) (any, error) {
@@ -99,7 +119,10 @@ func operatorIn(c *invocation, a []any) (any, error) {
 	case nil:
 		return false, nil
 	case map[string]any:
-		_, ok := of[value.Text(a[0])]
+		k, ok := keyText(a[0])
+		if ok {
+			_, ok = of[k]
+		}
 		return ok, nil
 	case string:
 		return nil, &mistake{"in looks into lists and maps, not into texts", "write TEXT contains PART"}
@@ -108,7 +131,24 @@ func operatorIn(c *invocation, a []any) (any, error) {
 	if err != nil {
 		return nil, err
 	}
-	return slices.ContainsFunc(l, func(v any) bool { return value.Equal(v, a[0]) }), nil
+	if err := c.step(len(l)); err != nil {
+		return nil, err
+	}
+	for _, v := range l {
+		if equal, err := c.equal(v, a[0]); equal || err != nil {
+			return equal, err
+		}
+	}
+	return false, nil
+}
+
+// keyText gives the key of a map that v stands for: a text, a number, true or false.
+func keyText(v any) (string, bool) {
+	switch v.(type) {
+	case nil, []any, map[string]any:
+		return "", false
+	}
+	return value.Text(plain(v)), true
 }
 
 // overText makes an operator over two texts; it is false where either is null.
@@ -125,6 +165,9 @@ func overText(f func(s, t string) bool) operator {
 			return nil, err
 		}
 		t, err := c.text(1, a[1])
+		if err == nil {
+			err = c.step(1 + len(s)/64)
+		}
 		return f(s, t), err
 	}
 }
@@ -147,7 +190,7 @@ func matches(c *invocation, a []any) (any, error) {
 			return nil, &mistake{"the pattern cannot be read: " + err.Error(), "patterns are regular expressions as in Go (RE2)"}
 		}
 	}
-	return re.MatchString(s), nil
+	return re.MatchString(s), c.step(1 + len(s)/8)
 }
 
 // interval makes the list from..to.
@@ -167,7 +210,7 @@ func interval(c *invocation, a []any) (any, error) {
 		return nil, &mistake{"the range has more than a million items", ""}
 	}
 	l := make([]any, 0, to-from+1)
-	if err := c.grow(cap(l) * 16); err != nil {
+	if err := c.grow(itemSize * cap(l)); err != nil {
 		return nil, err
 	}
 	for i := from; ; i++ {
@@ -183,7 +226,10 @@ func member(_ *invocation, a []any) (any, error) {
 	case nil:
 		return nil, nil
 	case map[string]any:
-		return of[value.Text(a[1])], nil
+		if k, ok := keyText(a[1]); ok {
+			return of[k], nil
+		}
+		return nil, nil
 	case []any:
 		if i, ok := whole(a[1]); ok {
 			if i, ok := i.(int64); ok && i >= -int64(len(of)) && i < int64(len(of)) {
@@ -195,6 +241,14 @@ func member(_ *invocation, a []any) (any, error) {
 		return runtime.Fetch(of, a[1]), nil
 	}
 	return nil, nil
+}
+
+// method lets only times and durations have methods.
+func method(c *invocation, a []any) (any, error) {
+	if !isTime(a[0]) {
+		return nil, &mistake{c.arg(0) + " is " + kindOf(a[0]) + ", and " + c.name + "() is for times and durations", "functions are called as NAME(VALUE)"}
+	}
+	return a[0], nil
 }
 
 // slice reads x[from:to] of a list or, by characters, of a text.
@@ -248,11 +302,10 @@ func truth(c *invocation, a []any) (any, error) {
 }
 
 func key(c *invocation, a []any) (any, error) {
-	switch a[0].(type) {
-	case nil, []any, map[string]any:
-		return nil, c.fail(0, a[0], "a text or a number")
+	if k, ok := keyText(a[0]); ok {
+		return k, nil
 	}
-	return value.Text(a[0]), nil
+	return nil, c.fail(0, a[0], "a text or a number")
 }
 
 func (c *invocation) text(i int, v any) (string, error) {
@@ -272,7 +325,7 @@ func (c *invocation) list(i int, v any) ([]any, error) {
 	if k := r.Kind(); k != reflect.Slice && k != reflect.Array {
 		return nil, c.fail(i, v, "a list")
 	}
-	if err := c.grow(16 * r.Len()); err != nil {
+	if err := c.grow(itemSize * r.Len()); err != nil {
 		return nil, err
 	}
 	l := make([]any, r.Len())

@@ -47,7 +47,7 @@ func settle(v any, grow func(int) error, depth int) (settled any, changed bool, 
 	if depth > value.MaxDepth {
 		return nil, false, errTooDeep
 	}
-	size := 16
+	size := itemSize
 	switch v := v.(type) {
 	case []any:
 		if err := grow(size); err != nil {

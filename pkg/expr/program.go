@@ -19,11 +19,16 @@ const (
 	maxItems = 1 << 20
 	// maxBytes bounds the texts and results that one evaluation makes.
 	maxBytes = 64 << 20
+	// itemSize is about what an item of a list takes.
+	itemSize = 32
+	// maxSteps bounds how long one evaluation goes through lists: about a second.
+	maxSteps = 2_000_000
 )
 
 var (
 	errTooLarge  = errors.New("the outcome would be larger than 64 MiB")
 	errTooDeep   = errors.New("lists and maps would lie too deep in one another")
+	errTooLong   = errors.New("the expression goes through its lists more than two million times")
 	errNotFinite = errors.New("the outcome is no number")
 )
 
@@ -39,6 +44,7 @@ type evaluation struct {
 	scope    Scope
 	operands []operand
 	grown    int
+	steps    int
 	failed   error // what an operand answered
 }
 
@@ -50,13 +56,17 @@ func (e *evaluation) grow(n int) error {
 	return nil
 }
 
+// step counts n rounds of work.
+func (e *evaluation) step(n int) error {
+	if e.steps += n; e.steps > maxSteps {
+		return errTooLong
+	}
+	return nil
+}
+
 func (n *program) eval(s Scope) (any, error) {
 	e := &evaluation{scope: s, operands: n.operands}
-	machine := vm.VM{MemoryBudget: maxItems}
-	v, err := machine.Run(n.code, e)
-	if err == nil {
-		v, _, err = settle(v, e.grow, 0)
-	}
+	v, err := e.run(n.code)
 	switch {
 	case err == nil:
 		return v, nil
@@ -65,6 +75,16 @@ func (n *program) eval(s Scope) (any, error) {
 	}
 	message, hint := explain(err)
 	return nil, fault.New(fault.Unusable, n.name+": "+message, hint)
+}
+
+func (e *evaluation) run(code *vm.Program) (any, error) {
+	machine := vm.VM{MemoryBudget: maxItems}
+	v, err := machine.Run(code, e)
+	if err != nil {
+		return nil, err
+	}
+	v, _, err = settle(v, e.grow, 0)
+	return v, err
 }
 
 // mistake is what the functions of this package answer.
@@ -85,6 +105,8 @@ func explain(err error) (message, hint string) {
 	return reword(located.Message), ""
 }
 
+const errOperator = "an operator is missing before this"
+
 var (
 	unexpected = regexp.MustCompile(`^unexpected token (\w+)(?:\("(.*)"\))?`)
 	refCall    = regexp.MustCompile(` ?\b` + refFunc + `\(\$env,\d+\) ?`)
@@ -96,8 +118,8 @@ func reword(message string) string {
 		switch {
 		case m[1] == "EOF":
 			return "something is missing at the end of the expression"
-		case m[2] == refFunc || m[2] == "$env":
-			return "an operator is missing before this"
+		case m[1] == "String" || m[1] == "Number" || m[1] == "Identifier":
+			return errOperator
 		}
 		return "unexpected " + m[2]
 	}
@@ -118,7 +140,7 @@ func (x *scanner) compile(end int) node {
 	code, err := lang.Compile(source,
 		lang.Env(evaluation{}), lang.Optimize(false), lang.Patch(r),
 		func(c *conf.Config) { declare(c.Functions); declareOnly(c) })
-	name := "${" + strings.TrimSpace(x.s[x.start:end]) + "}"
+	name := "${" + short(strings.TrimSpace(x.s[x.start:end])) + "}"
 	switch {
 	case r.failed != nil:
 		x.fail(x.position(source, r.at.From, end), r.failed.message, r.failed.hint)
@@ -127,33 +149,44 @@ func (x *scanner) compile(end int) node {
 		x.explain(source, err, end)
 		return constant{}
 	}
-	n := &program{code: code, operands: x.operands, name: name}
 	if len(x.operands) > 0 || x.varies {
-		return n
+		return &program{code: code, operands: x.operands, name: name}
 	}
-	v, err := n.eval(nil)
+	v, err := new(evaluation).run(code)
 	if err != nil {
-		message, hint := explain(err)
-		x.fail(x.start, strings.TrimPrefix(message, name+": "), hint)
+		x.explain(source, err, end)
 	}
 	return constant{v}
 }
 
-// explain makes a problem of what expr-lang found wrong.
+// short cuts what messages quote.
+func short(s string) string {
+	const most = 100
+	n := 0
+	for i := range s {
+		if n == most {
+			return s[:i] + "…"
+		}
+		n++
+	}
+	return s
+}
+
+// explain makes a problem of what went wrong in expr-lang.
 func (x *scanner) explain(source string, err error, end int) {
+	message, hint := explain(err)
+	at := x.start
 	var located *file.Error
-	if !errors.As(err, &located) {
-		x.fail(x.start, reword(err.Error()), "")
-		return
-	}
-	at := x.position(source, located.From, end)
-	if strings.Contains(located.Message, "token EOF") {
-		at = end
-	}
-	message := reword(located.Message)
-	hint := ""
-	if strings.HasPrefix(message, "an operator is missing") {
-		hint = "put blanks on both sides of an operator; a text stands in quotes"
+	if errors.As(err, &located) {
+		at = x.position(source, located.From, end)
+		switch {
+		case strings.Contains(located.Message, "token EOF"):
+			at = end
+		case message == "unexpected #":
+			message = "unexpected " + x.s[at:at+1]
+		case message == errOperator:
+			hint = "put blanks on both sides of an operator; a text stands in quotes"
+		}
 	}
 	x.fail(at, message, hint)
 }

@@ -52,7 +52,7 @@ func (p Path) String() string {
 		case All:
 			b.WriteString("[*]")
 		default:
-			if n := scanName(s.Name); n > 0 && n == len(s.Name) {
+			if n := scanName(s.Name); n > 0 && n == len(s.Name) && !strings.HasSuffix(s.Name, "-") {
 				b.WriteString("." + s.Name)
 			} else {
 				b.WriteString("[" + strconv.Quote(s.Name) + "]")
@@ -63,7 +63,7 @@ func (p Path) String() string {
 }
 
 // Walk follows a path into a value. What is not there, or is not of the kind that a step needs, is nil.
-// [*] gives a list of what the rest of the path finds in every item; the items of [*] within [*] are one flat list.
+// [*] gives a list of what the rest of the path finds in every item.
 func Walk(v any, p Path) any {
 	for i, s := range p {
 		switch s.Kind {

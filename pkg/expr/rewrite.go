@@ -21,6 +21,8 @@ const (
 	truthFunc  = "?bool"
 	listFunc   = "?list"
 	keyFunc    = "?key"
+	stepFunc   = "?step"
+	methodFunc = "?method"
 	negateFunc = "-x"
 	plusFunc   = "+x"
 )
@@ -32,7 +34,8 @@ type site struct {
 	name string
 	args []string // as written; "" where that is not short to say
 
-	binary bool // an operator between two operands
+	binary   bool // an operator between two operands
+	function bool
 }
 
 // rewriter changes expr-lang's tree before it is compiled: operators become this package's own functions, which
@@ -68,11 +71,12 @@ func (r *rewriter) rewrite(node ast.Node) ast.Node {
 	case *ast.UnaryNode:
 		return r.unary(n)
 	case *ast.ConditionalNode:
-		n.Cond = r.truth(n.Cond, "the condition of ? or if")
+		n.Cond = r.truth(n.Cond, "?")
 	case *ast.MemberNode:
 		if !n.Method {
 			return r.call(n, memberFunc, n.Node, n.Property)
 		}
+		n.Node = r.named(n.Node, methodFunc, "."+strings.Trim(n.Property.String(), `"`), n.Node)
 	case *ast.SliceNode:
 		return r.call(n, sliceFunc, n.Node, orNil(n.From), orNil(n.To))
 	case *ast.PairNode:
@@ -155,7 +159,7 @@ func (r *rewriter) named(at ast.Node, function, name string, args ...ast.Node) a
 		return c
 	}
 	_, isOperator := operators[function]
-	s := &site{name: name, binary: isOperator && len(args) == 2}
+	s := &site{name: name, binary: isOperator && len(args) == 2, function: isFunction(name)}
 	for _, a := range args {
 		s.args = append(s.args, r.describe(a))
 	}
@@ -182,6 +186,8 @@ func (r *rewriter) describe(n ast.Node) string {
 			if i, ok := n.Arguments[1].(*ast.IntegerNode); ok && i.Value >= 0 && i.Value < len(r.operands) {
 				return r.operands[i.Value].name
 			}
+		case calls(n, stepFunc):
+			return r.describe(n.Arguments[2])
 		case calls(n, memberFunc):
 			s := n.Arguments[1].(*ast.ConstantNode).Value.(*site)
 			if key, ok := n.Arguments[3].(*ast.StringNode); ok && s.args[0] != "" {
@@ -239,17 +245,17 @@ func (r *rewriter) builtin(n *ast.BuiltinNode) ast.Node {
 		predicate = n.Arguments[1]
 	}
 	p, _ := predicate.(*ast.PredicateNode)
-	switch n.Name {
-	case "sum", "sortBy", "groupBy":
+	if p != nil {
+		p.Node = r.call(p.Node, stepFunc, p.Node)
+	}
+	switch {
+	case n.Name == "sum" || n.Name == "sortBy" || n.Name == "groupBy":
 		return r.aggregate(n, p)
-	case "map", "reduce":
-	default:
-		if p != nil {
-			p.Node = r.truth(p.Node, n.Name)
-		} else if n.Name == "count" {
-			pointer := &ast.PointerNode{}
-			n.Arguments = append(n.Arguments, &ast.PredicateNode{Node: r.truth(pointer, n.Name)})
-		}
+	case n.Name == "map" || n.Name == "reduce":
+	case p != nil:
+		p.Node = r.truth(p.Node, n.Name)
+	case n.Name == "count":
+		n.Arguments = append(n.Arguments, &ast.PredicateNode{Node: r.truth(&ast.PointerNode{}, n.Name)})
 	}
 	return n
 }
@@ -307,27 +313,47 @@ type invocation struct {
 
 // fail says that argument i is not what the function needs.
 func (c *invocation) fail(i int, v any, needs string) error {
-	which, named := "", false
-	if i < len(c.args) {
-		which, named = c.args[i], c.args[i] != ""
-	}
-	switch {
-	case !named && c.binary:
-		which = [2]string{"what stands to the left", "what stands to the right"}[i]
-	case !named:
-		which = "argument " + strconv.Itoa(i+1)
-	}
+	which := c.arg(i)
+	named := i < len(c.args) && c.args[i] != ""
 	is, hint := kindOf(v), ""
 	switch {
-	case v == nil && named && strings.HasPrefix(needs, "number"):
-		hint = which + " ?? 0 puts a number in its place"
 	case v == nil && named:
-		hint = which + ` ?? "" puts an empty text in its place`
-	case is == "a text" && strings.HasPrefix(needs, "number"):
-		hint = "int(…) and float(…) make a number of a text; to join texts, write string(…) or ${…} within a text"
+		instead := `""`
+		switch {
+		case strings.Contains(needs, "number"):
+			instead = "0"
+		case strings.HasPrefix(needs, "a list"):
+			instead = "[]"
+		case strings.HasPrefix(needs, "a map"):
+			instead = "{}"
+		}
+		hint = "write (" + which + " ?? " + instead + ") for a default"
+	case is == "a text" && strings.Contains(needs, "number"):
+		hint = "int(…) and float(…) make a number of a text"
 	}
-	if v == nil {
+	if v == nil && which != "null" {
 		is = "missing or null"
 	}
-	return &mistake{fmt.Sprintf("%s is %s, and %s needs %s", which, is, c.name, needs), hint}
+	return &mistake{fmt.Sprintf("%s is %s, but %s needs %s", which, is, c.title(), needs), hint}
+}
+
+// title is what messages call the operator or function.
+func (s *site) title() string {
+	if s.function {
+		return s.name + "()"
+	}
+	return strconv.Quote(s.name)
+}
+
+// arg names argument i.
+func (s *site) arg(i int) string {
+	switch {
+	case i < len(s.args) && s.args[i] != "":
+		return s.args[i]
+	case s.binary && i == 0:
+		return "what stands to the left"
+	case s.binary:
+		return "what stands to the right"
+	}
+	return "argument " + strconv.Itoa(i+1)
 }

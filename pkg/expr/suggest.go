@@ -11,14 +11,27 @@ import (
 
 // nearest gives the name that word was probably meant to be, or "".
 func nearest(word string, names iter.Seq[string]) string {
-	best, distance := "", max(1, len(word)/3)+1
+	best, distance := "", 2 // one letter of a short word, a third of a long one
+	if len(word) > 3 {
+		distance = max(2, len(word)/3) + 1
+	}
 	for _, n := range slices.Sorted(names) {
 		d := levenshtein.Distance(strings.ToLower(word), strings.ToLower(n), nil)
+		if letters(word) == letters(n) {
+			d = 1 // letters in the wrong order are a slip, too
+		}
 		if d < distance {
 			best, distance = n, d
 		}
 	}
 	return best
+}
+
+// letters gives the letters of a word in order.
+func letters(word string) string {
+	b := []byte(strings.ToLower(word))
+	slices.Sort(b)
+	return string(b)
 }
 
 // suggest names the nearest of names, or all of them with an introduction.

@@ -66,8 +66,7 @@ func (p *parser) text(pos int, stop byte) parsed {
 		case stop != 0 && c == stop:
 			t.ok = true
 		case stop == '}' && c == '|':
-			p.fail(i, "a second default behind one that is never null",
-				`put a text with | in it into quotes: | "…"; another source is given as ${…}`)
+			p.fail(i, errSecondDefault, hintSecondDefault)
 			t.end = i
 			return t
 		case strings.HasPrefix(p.s[i:], "$${"):
@@ -172,51 +171,63 @@ func (p *parser) ends(i int) bool {
 
 // keywordAs tells whether the word "as" stands at i.
 func (p *parser) keywordAs(i int) bool {
-	return strings.HasPrefix(p.s[i:], "as") && i+2 < len(p.s) && isBlank(p.s[i+2])
+	return strings.HasPrefix(p.s[i:], "as") && scanName(p.s[i:]) == len("as")
 }
 
-// ending reads what may follow the operand: as TYPE, a default, as TYPE.
+// ending reads what may follow the operand: as TYPE, defaults, as TYPE. A conversion applies to the defaults too.
 func (p *parser) ending(n node, pos, i int, tails []*Reference) (node, int, []*Reference) {
+	problems := len(p.problems)
+	values, places := []node{n}, []int{pos}
 	first, i := p.as(i)
-	for i < len(p.s) && p.s[i] == '|' {
-		var d node
-		var more []*Reference
-		bar := i
-		d, i, more = p.defaultAt(i + 1)
-		n, tails = fallback{of: n, instead: d}, append(tails, more...)
-		if p.ends(i) && i < len(p.s) && p.s[i] == '|' && neverNull(d) {
-			p.fail(i, "the second default is never used: the first one is never null",
-				"another source is given as ${…}; a text with | in it is quoted: "+strings.TrimSpace(p.s[bar:i])+` → | "…"`)
-			return n, i, tails
+	for i < len(p.s) && p.s[i] == '|' && len(p.problems) == problems {
+		if neverNull(values[len(values)-1]) && len(values) > 1 {
+			p.fail(i, errSecondDefault, hintSecondDefault)
+			break
 		}
+		at := p.blanks(i + 1)
+		d, end, more := p.defaultAt(at)
+		values, places, tails = append(values, d), append(places, at), append(tails, more...)
+		i = end
 	}
 	second, i := p.as(i)
-	for _, t := range []conversion{first, second} {
-		if t != "" {
-			n = converted{of: n, to: t, name: p.s[pos:min(i+1, len(p.s))]}
-		}
+	if len(p.problems) == problems && !p.ends(i) {
+		p.fail(i, "nothing may stand behind a conversion but a default or }", "to go on with the value, write ${ ${… as number} + 1 }")
 	}
-	if !p.ends(i) {
-		p.fail(i, "nothing may stand behind the conversion or the default but }", "")
+	if len(p.problems) > problems {
+		return n, i, nil
 	}
-	if c, ok := n.(converted); ok {
-		p.checkDefault(c, pos)
+	name := short(p.s[pos:min(i+1, len(p.s))])
+	for k := range values {
+		values[k] = p.convert(values[k], first, name, places[k])
+		values[k] = p.convert(values[k], second, name, places[k])
+	}
+	n = values[len(values)-1]
+	for k := len(values) - 2; k >= 0; k-- {
+		n = fallback{of: values[k], instead: n}
 	}
 	return n, i, tails
 }
 
-// checkDefault finds a literal default that the conversion will refuse.
-func (p *parser) checkDefault(c converted, pos int) {
-	f, ok := c.of.(fallback)
-	if !ok {
-		return
+// convert applies a conversion to a value or default at pos; a literal is converted here and now.
+func (p *parser) convert(n node, to conversion, name string, pos int) node {
+	c, literal := n.(constant)
+	switch {
+	case to == "" || literal && c.v == nil:
+		return n
+	case !literal:
+		return converted{of: n, to: to, name: name}
 	}
-	if d, ok := f.instead.(constant); ok && d.v != nil {
-		if _, err := convert(d.v, c.to); err != nil {
-			p.fail(pos, "the default is "+err.Error(), "the conversion applies to the default as well")
-		}
+	v, err := convert(c.v, to)
+	if err != nil {
+		p.fail(pos, "this is "+err.Error(), "")
 	}
+	return constant{v}
 }
+
+const (
+	errSecondDefault  = "a second default, behind one that is never null"
+	hintSecondDefault = `put a text with | in it into quotes: | "…"; another source is given as ${…}`
+)
 
 // neverNull tells whether a default gives something whatever happens.
 func neverNull(n node) bool {
@@ -238,7 +249,10 @@ func (p *parser) as(i int) (conversion, int) {
 	at := p.blanks(i + 2)
 	n := scanName(p.s[at:])
 	t := conversion(p.s[at : at+n])
-	if !t.known() {
+	switch {
+	case t == "":
+		p.fail(at, "a conversion is missing behind as", t.hint())
+	case !t.known():
 		p.fail(at, "unknown conversion "+strconv.Quote(string(t)), t.hint())
 	}
 	return t, p.blanks(at + n)

@@ -54,8 +54,8 @@ func (x *scanner) inBraces() bool {
 
 // declare reads the name behind let.
 func (x *scanner) declare(i int, w string) int {
-	if strings.Contains(w, "-") || isFunction(w) {
-		x.fail(i, "let cannot give the name "+w, "use letters, digits and _, and no function's name")
+	if _, known := x.rules.Sources[w]; known || strings.Contains(w, "-") || isFunction(w) {
+		x.fail(i, "let cannot give the name "+w, "use letters, digits and _, and no name of a source or function")
 		return -1
 	}
 	x.declares, x.locals[w] = false, true
@@ -64,7 +64,11 @@ func (x *scanner) declare(i int, w string) int {
 
 func (x *scanner) function(i int, w string) int {
 	if !isFunction(w) {
-		x.fail(i, "unknown function "+w, suggest(w, slices.Values(functionNames()), "functions are those of expr-lang: "))
+		hint := "functions are those of https://expr-lang.org/docs/language-definition"
+		if n := nearest(w, slices.Values(functionNames())); n != "" {
+			hint = "did you mean " + n + "?"
+		}
+		x.fail(i, "unknown function "+w, hint)
 		return -1
 	}
 	x.varies = x.varies || w == "now"
@@ -75,14 +79,23 @@ func (x *scanner) function(i int, w string) int {
 func (x *scanner) source(i int, w string) int {
 	problems := len(x.problems)
 	ref, end := x.path(i)
+	if ref != nil && strings.HasPrefix(x.s[end:], ":") && !x.asks && len(x.open) == 0 {
+		x.fail(end, ref.Source+" takes no argument", "")
+		return -1
+	}
 	if ref != nil {
 		x.refs = append(x.refs, ref)
 		x.tails = append(x.tails, ref)
 		return x.operand(i, end, path{ref})
 	}
-	if len(x.problems) == problems {
-		x.fail(i, "unknown source "+w, x.sourceHint(w))
+	if len(x.problems) > problems {
+		return -1
 	}
+	hint := x.sourceHint(w)
+	if isFunction(w) {
+		hint = "a function is called: " + w + "(…)"
+	}
+	x.fail(i, "unknown source "+w, hint)
 	// Go on behind the path, for further problems.
 	for end = i + len(w); ; {
 		before := len(x.problems)
