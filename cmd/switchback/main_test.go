@@ -3,7 +3,6 @@ package main
 import (
 	"errors"
 	"fmt"
-	"net"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -27,8 +26,8 @@ func TestMain(m *testing.M) {
 
 // TestScripts plays testdata/script with the real command in processes of its own. Beside testscript's commands there are
 //
-//	ports NAME…              puts free ports into variables
-//	up NAME ARG…             starts `switchback up ARG…` and waits until it is ready; its output goes to NAME.out and NAME.err
+//	up NAME ARG…             starts `switchback up ARG…` on a free port and waits until it is ready; its output goes to NAME.out
+//	                         and NAME.err, its NATS into SWITCHBACK_NATS_URL and NATS_PORT
 //	down NAME                stops it with SIGTERM and wants the exit code 0
 //	kill9 NAME               kills it
 //	exits CODE PROGRAM ARG…  wants that exit code
@@ -44,7 +43,6 @@ func TestScripts(t *testing.T) {
 			return nil
 		},
 		Cmds: map[string]func(ts *testscript.TestScript, neg bool, args []string){
-			"ports": ports,
 			"up":    start,
 			"down":  func(ts *testscript.TestScript, _ bool, args []string) { running(ts, args).stop(ts) },
 			"kill9": func(ts *testscript.TestScript, _ bool, args []string) { running(ts, args).kill() },
@@ -59,15 +57,6 @@ func TestScripts(t *testing.T) {
 
 // patience bounds what a script waits for; it decides nothing but when a broken test ends.
 const patience = 30 * time.Second
-
-func ports(ts *testscript.TestScript, _ bool, names []string) {
-	for _, name := range names {
-		l, err := net.Listen("tcp", "127.0.0.1:0")
-		ts.Check(err)
-		defer l.Close()
-		ts.Setenv(name, strconv.Itoa(l.Addr().(*net.TCPAddr).Port))
-	}
-}
 
 // systems is the key of a script's running systems.
 type systems struct{}
@@ -96,7 +85,7 @@ func start(ts *testscript.TestScript, _ bool, args []string) {
 	ts.Check(err)
 	errs, err := os.Create(ts.MkAbs(name + ".err"))
 	ts.Check(err)
-	cmd := program(ts, append([]string{"switchback", "up"}, args[1:]...))
+	cmd := program(ts, append([]string{"switchback", "up", "--nats-port", "0", "--admin-addr", "127.0.0.1:0"}, args[1:]...))
 	cmd.Stdout, cmd.Stderr = out, errs
 	ts.Check(cmd.Start())
 	s := &system{cmd: cmd, done: make(chan error, 1)}
@@ -109,7 +98,15 @@ func start(ts *testscript.TestScript, _ bool, args []string) {
 	if ended != nil {
 		ts.Fatalf("%s is not ready: %v\n%s", name, ended, ts.ReadFile(name+".err"))
 	}
+	at := natsLine.FindStringSubmatch(ts.ReadFile(name + ".out"))
+	if at == nil {
+		ts.Fatalf("%s does not say where its NATS is", name)
+	}
+	ts.Setenv("SWITCHBACK_NATS_URL", at[1])
+	ts.Setenv("NATS_PORT", at[2])
 }
+
+var natsLine = regexp.MustCompile(`\[NATS\] Ready on (nats://127\.0\.0\.1:(\d+)),`)
 
 var errPatience = errors.New("waited too long")
 

@@ -45,7 +45,7 @@ func TestDemo(t *testing.T) {
 	if output.Width != 640 || output.Height != 480 || !strings.HasSuffix(output.Picture, "picture-1.png") || !strings.HasSuffix(output.Framed, "picture-1-framed.png") {
 		t.Errorf("output %s", run.Output)
 	}
-	for _, want := range []string{"paint: started\n", "paint: waiting for ", "50%", "paint: completed in ", "frame: completed in "} {
+	for _, want := range []string{"paint: started\n", "paint: waiting until ", "50%", "paint: completed in ", "frame: completed in "} {
 		if !strings.Contains(progress.String(), want) {
 			t.Errorf("no %q in the progress:\n%s", want, progress.String())
 		}

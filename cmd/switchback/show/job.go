@@ -86,12 +86,13 @@ func row(id string, j *event.Job, now time.Time) Row {
 	return r
 }
 
+// waiting has the id last: it may be long, and a narrow terminal cuts the end off.
 func waiting(w *event.WaitState, now time.Time) string {
-	text := "waiting for " + Clean(w.ID)
+	text := "waiting"
 	if !w.Deadline.IsZero() {
 		text += " until " + Clock(w.Deadline, now)
 	}
-	return text
+	return text + " for " + Clean(w.ID)
 }
 
 func failure(j *event.Job) string {

@@ -10,6 +10,7 @@ import (
 	"github.com/mattn/go-isatty"
 	"github.com/mattn/go-runewidth"
 	"github.com/vbauerster/mpb/v8"
+	"github.com/vbauerster/mpb/v8/cwriter"
 	"github.com/vbauerster/mpb/v8/decor"
 
 	"github.com/switchbackhq/switchback/pkg/event"
@@ -30,9 +31,13 @@ func Follow(w io.Writer) Follower {
 	return &plainFollower{w: w}
 }
 
-// Terminal tells whether f is one that can move its cursor.
+// Terminal tells whether f is one that can move its cursor, and knows how wide it is.
 func Terminal(f *os.File) bool {
-	return isatty.IsTerminal(f.Fd()) && os.Getenv("TERM") != "dumb"
+	if !isatty.IsTerminal(f.Fd()) || os.Getenv("TERM") == "dumb" {
+		return false
+	}
+	width, _, err := cwriter.GetSize(int(f.Fd()))
+	return err == nil && width > 0
 }
 
 // Quiet is a Follower that shows nothing.

@@ -77,11 +77,11 @@ func pad(s string, width int) string {
 	return s
 }
 
-// Took writes how long something lasted: 850ms, 1.2s, 3m12s, 2h05m, 3d4h.
+// Took writes how long something lasted: <1ms, 850ms, 1.2s, 3m12s, 2h05m, 3d4h.
 func Took(d time.Duration) string {
 	switch {
-	case d < 0:
-		return "0ms"
+	case d < time.Millisecond:
+		return "<1ms"
 	case d < time.Second:
 		return fmt.Sprintf("%dms", d.Milliseconds())
 	case d < 10*time.Second:

@@ -46,13 +46,13 @@ func TestLine(t *testing.T) {
 	}{
 		"running":        {&event.Job{Status: event.StatusRunning, Attempts: attempts(1)}, 80, "⠋ draw  running  1.5s"},
 		"second attempt": {&event.Job{Status: event.StatusRunning, Attempts: attempts(2)}, 80, "⠋ draw  running, attempt 2  1.5s"},
-		"waiting":        {waitingJob(""), 80, "⠋ draw  waiting for r1.draw until 14:05:00  1.5s"},
-		"bar":            {waitingJob("40"), 100, "⠋ draw  ━━━━━━━━────────────  40%  waiting for r1.draw until 14:05:00  1.5s"},
+		"waiting":        {waitingJob(""), 80, "⠋ draw  waiting until 14:05:00 for r1.draw  1.5s"},
+		"bar":            {waitingJob("40"), 100, "⠋ draw  ━━━━━━━━────────────  40%  waiting until 14:05:00 for r1.draw  1.5s"},
 		"bar with message": {
 			waitingJob(`{"percent":100,"message":"inking"}`), 100,
-			"⠋ draw  ━━━━━━━━━━━━━━━━━━━━ 100%  inking, waiting for r1.draw until 14:05:00  1.5s",
+			"⠋ draw  ━━━━━━━━━━━━━━━━━━━━ 100%  inking, waiting until 14:05:00 for r1.draw  1.5s",
 		},
-		"message alone": {waitingJob(`"inking"`), 80, "⠋ draw  inking, waiting for r1.draw until 14:05:00  1.5s"},
+		"message alone": {waitingJob(`"inking"`), 80, "⠋ draw  inking, waiting until 14:05:00 for r1.draw  1.5s"},
 		"narrow":        {waitingJob("40"), 40, "⠋ draw  ━━━━━━━━────────────  40%…  1.5s"},
 		"very narrow":   {waitingJob("40"), 4, "⠋ …  1.5s"},
 		"completed":     {&event.Job{Status: event.StatusCompleted, Attempts: ended[:1]}, 80, "✓ draw  completed  1.5s"},
@@ -139,7 +139,7 @@ func TestPlain(t *testing.T) {
 		{&event.Job{Status: event.StatusRunning, Attempts: attempts(1)}, nil},
 		{&event.Job{Status: event.StatusWaiting, Attempts: failed, RetryAt: at(2 * time.Second)}, []string{"draw: trying again in 2s: HTTP 503"}},
 		{&event.Job{Status: event.StatusRunning, Attempts: again}, []string{"draw: attempt 2 started"}},
-		{waitingJob(""), []string{"draw: waiting for r1.draw until 14:05:00"}},
+		{waitingJob(""), []string{"draw: waiting until 14:05:00 for r1.draw"}},
 		{waitingJob("3"), nil},
 		{waitingJob("12"), []string{"draw: 12%"}},
 		{waitingJob("19"), nil},
@@ -159,7 +159,7 @@ func TestPlain(t *testing.T) {
 
 func TestTimes(t *testing.T) {
 	for d, want := range map[time.Duration]string{
-		-time.Second: "0ms", 0: "0ms", 850 * time.Millisecond: "850ms", 1290 * time.Millisecond: "1.2s", 42 * time.Second: "42s",
+		-time.Second: "<1ms", 0: "<1ms", 850 * time.Millisecond: "850ms", 1290 * time.Millisecond: "1.2s", 42 * time.Second: "42s",
 		192 * time.Second: "3m12s", 125 * time.Minute: "2h05m", 76 * time.Hour: "3d4h",
 	} {
 		if got := Took(d); got != want {
