@@ -53,7 +53,7 @@ func TestPathsAllocateNothing(t *testing.T) {
 		"${body.n}":                  0,
 		"${body.none | 22}":          0,
 		"${gateway:8090.public_url}": 0,
-		"id ${body.task_id}":         4,
+		"id ${body.task_id}":         2,
 	} {
 		template := compile(t, source)
 		if n := testing.AllocsPerRun(100, func() {

@@ -70,8 +70,8 @@ func (p *parser) wordsDefault(i int) (node, int, []*Reference) {
 		return constant{""}, t.end, nil
 	}
 	end := t.end
-	if c, ok := t.parts[last].(constant); ok {
-		s := c.v.(string)
+	if t.words {
+		s := t.parts[last].(constant).v.(string)
 		if as := trailingAs.FindStringIndex(s); as != nil {
 			// Escapes before it cannot move its distance from the end.
 			end -= len(s) - as[0]
@@ -79,16 +79,15 @@ func (p *parser) wordsDefault(i int) (node, int, []*Reference) {
 		}
 		t.parts[last] = constant{strings.TrimRight(s, " \t\r\n")}
 	}
-	n := t.node()
-	if c, ok := n.(constant); ok {
-		s := c.v.(string)
+	if len(t.parts) == 1 && t.words {
+		s := t.parts[0].(constant).v.(string)
 		if m := call.FindStringSubmatch(s); m != nil && isFunction(m[1]) {
 			p.fail(i, "what stands behind | is a default, taken as text; functions are not called there",
 				"write ${"+m[1]+"(…)}, or put the text into quotes")
 		}
 		return constant{word(s)}, end, nil
 	}
-	return n, end, t.tails
+	return t.node(), end, t.tails
 }
 
 // trailingAs is a conversion behind words.

@@ -2,7 +2,6 @@ package expr
 
 import (
 	"maps"
-	"strings"
 
 	"github.com/switchbackhq/switchback/pkg/fault"
 	"github.com/switchbackhq/switchback/pkg/value"
@@ -34,19 +33,20 @@ func (n path) eval(s Scope) (any, error) {
 type text []node
 
 func (n text) eval(s Scope) (any, error) {
-	var b strings.Builder
+	var short [128]byte
+	b := short[:0]
 	for _, part := range n {
 		v, err := part.eval(s)
 		if err != nil {
 			return nil, err
 		}
 		t := value.Text(v)
-		if b.Len()+len(t) > maxText {
+		if len(b)+len(t) > maxText {
 			return nil, fault.New(fault.Unusable, "a text would be longer than 64 MiB", "put fewer or smaller values into it")
 		}
-		b.WriteString(t)
+		b = append(b, t...)
 	}
-	return b.String(), nil
+	return string(b), nil
 }
 
 // fallback stands in for null and missing.

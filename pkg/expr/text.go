@@ -27,20 +27,23 @@ type parsed struct {
 	whole node // set where the text is exactly one ${…}
 	end   int  // where reading stopped: at the stop byte or the end of the string
 	ok    bool // the stop byte was found
+	words bool // the last part is literal text, not a ${…}
 	// tails are the references that whatever follows the text follows directly.
 	tails []*Reference
 }
 
+// node is the text as one part; what is literal all through is put together here and now.
 func (t *parsed) node() node {
-	switch len(t.parts) {
-	case 0:
-		return constant{""}
-	case 1:
-		if c, ok := t.parts[0].(constant); ok {
-			return c
+	for _, part := range t.parts {
+		if _, ok := part.(constant); !ok {
+			return t.parts
 		}
 	}
-	return t.parts
+	v, err := t.parts.eval(nil)
+	if err != nil {
+		return t.parts
+	}
+	return constant{v}
 }
 
 // text reads text from pos up to the byte stop, or to the end of the string where stop is 0. Within quotes, stop
@@ -55,7 +58,7 @@ func (p *parser) text(pos int, stop byte) parsed {
 		for _, r := range t.tails {
 			r.Follow += literal.String()
 		}
-		t.parts = append(t.parts, constant{literal.String()})
+		t.parts, t.words = append(t.parts, constant{literal.String()}), true
 		literal.Reset()
 	}
 	holes := 0
@@ -76,7 +79,7 @@ func (p *parser) text(pos int, stop byte) parsed {
 		case strings.HasPrefix(p.s[i:], "${"):
 			flush()
 			n, end, tails := p.hole(i)
-			t.parts, t.tails = append(t.parts, n), tails
+			t.parts, t.tails, t.words = append(t.parts, n), tails, false
 			holes++
 			i = end
 			continue
