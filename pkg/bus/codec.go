@@ -70,6 +70,8 @@ func (b *Bus) PublishRunRequest(ctx context.Context, r *event.RunRequest) (Ack, 
 	o.setIf(hdrMsgID, r.MsgID)
 	o.setIf(subject.HeaderRunID, r.RunID)
 	o.setIf(subject.HeaderReplyTo, r.ReplyTo)
+	o.setIf(subject.HeaderParent, r.Parent)
+	o.setIf(subject.HeaderDefinition, r.Definition)
 	o.setIf(subject.HeaderTrace, r.Trace)
 	return b.publish(ctx, o)
 }
@@ -83,6 +85,7 @@ func DecodeRunRequest(s *Stored) (*event.RunRequest, error) {
 	return &event.RunRequest{
 		RunID: s.Header[subject.HeaderRunID], Workflow: workflow, Input: s.Data, ReplyTo: s.Header[subject.HeaderReplyTo],
 		MsgID: s.Header[hdrMsgID], Trace: s.Header[subject.HeaderTrace], Seq: s.Seq, RequestedAt: s.Time,
+		Parent: s.Header[subject.HeaderParent], Definition: s.Header[subject.HeaderDefinition],
 	}, nil
 }
 

@@ -65,7 +65,10 @@ type RunRequest struct {
 	Input    json.RawMessage // a JSON object, or empty
 	ReplyTo  string          // subject that the final run document is published on
 	MsgID    string          // Nats-Msg-Id
-	Trace    string
+	Parent   string          // the wait that the run's end is a callback for
+	// Definition is the key of the definition to run by; empty: the runner's own. A sub-run has its parent's.
+	Definition string
+	Trace      string
 
 	Seq         uint64    // place in the stream of requests
 	RequestedAt time.Time // when the server took it

@@ -47,7 +47,9 @@ type Run struct {
 	// Request is the sequence of the run request in the stream RUNS: it tells a redelivery from a second request.
 	Request uint64 `json:"request,omitempty"`
 	ReplyTo string `json:"reply_to,omitempty"`
-	Trace   string `json:"trace,omitempty"`
+	// Parent is the wait that this run's end is a callback for: it was asked for by a job of another run.
+	Parent string `json:"parent,omitempty"`
+	Trace  string `json:"trace,omitempty"`
 	// EndedBy names the message on whose delivery the run ended.
 	EndedBy string `json:"ended_by,omitempty"`
 	// Version of this document's form.
@@ -64,6 +66,13 @@ type Job struct {
 	Error    *RunError       `json:"error,omitempty"`
 	// RetryAt is when the next attempt is due.
 	RetryAt time.Time `json:"retry_at,omitzero"`
+
+	// Round counts how often the job was begun: more than once where jobs route back to it. Earlier rounds' attempts are
+	// those before First.
+	Round int `json:"round,omitempty"`
+	First int `json:"first,omitempty"`
+	// Items is how many items a for-each has; each is a job of its own, <job>.i<index>.
+	Items int `json:"items,omitempty"`
 }
 
 // Attempt is one try at a job.
@@ -74,6 +83,8 @@ type Attempt struct {
 	Error     *RunError  `json:"error,omitempty"`
 	Requests  []Request  `json:"requests,omitempty"`
 	Wait      *WaitState `json:"wait,omitempty"`
+	// More are the further ids of an attempt that waits for several.
+	More []*WaitState `json:"more_waits,omitempty"`
 
 	// Trigger names the message on whose delivery this attempt's commands are performed; until
 	// that message is acknowledged, its redelivery performs again what has no result here.
@@ -81,6 +92,11 @@ type Attempt struct {
 	// Response is kept while the output still needs it, Output when it does not.
 	Response json.RawMessage `json:"response,omitempty"`
 	Output   json.RawMessage `json:"output,omitempty"`
+	// Due is when a delay, or the pause before the next poll, is over. Polls counts the polls.
+	Due   time.Time `json:"due,omitzero"`
+	Polls int       `json:"polls,omitempty"`
+	// SubRun is the run that a job of type workflow has asked for.
+	SubRun string `json:"sub_run,omitempty"`
 }
 
 // Request is one request to an outside service. Secrets in it are masked.
@@ -104,6 +120,11 @@ type WaitState struct {
 	Used        uint64 `json:"used,omitempty"`
 	Shared      bool   `json:"shared,omitempty"` // the id is not the attempt's own
 	AcceptEarly string `json:"accept_early,omitempty"`
+	// Quorum is how many callbacks end the attempt's wait where that is not one; Results are those that have come for
+	// this id.
+	Quorum    int               `json:"quorum,omitempty"`
+	Results   []json.RawMessage `json:"results,omitempty"`
+	Heartbeat time.Duration     `json:"heartbeat,omitempty"` // how far progress moves the deadline
 }
 
 // ResumedBy is what ended a wait.

@@ -32,6 +32,8 @@ const (
 const (
 	HeaderRunID      = "Switchback-Run-Id"
 	HeaderReplyTo    = "Switchback-Reply-To"
+	HeaderParent     = "Switchback-Parent"
+	HeaderDefinition = "Switchback-Definition"
 	HeaderOutcome    = "Switchback-Outcome"
 	HeaderError      = "Switchback-Error"
 	HeaderEndpoint   = "Switchback-Endpoint"

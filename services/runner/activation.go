@@ -231,21 +231,37 @@ func (a *activation) command(c engine.Command) error {
 	case engine.Notify:
 		a.r.notify(c.Notice)
 		return nil
+	case engine.StartRun:
+		return a.r.startRun(a.ctx, c)
+	case engine.CancelRun:
+		if _, err := a.r.cancel(a.ctx, c.ID, c.Reason); err != nil && fault.CodeOf(err) != fault.NotFound {
+			return fmt.Errorf("cancel run %s: %w", c.ID, err)
+		}
+		return nil // one that is not there yet finds that nobody waits for it
 	case engine.Finish:
-		a.r.metrics.ended.WithLabelValues(a.run.Workflow, string(a.run.Status)).Inc()
-		a.r.reply(a.run)
-		return nil
+		return a.finish()
 	default:
 		return &poison{fmt.Errorf("unknown command %T", c)}
 	}
 }
 
+// finish tells those who asked for the run that it has ended.
+func (a *activation) finish() error {
+	a.r.metrics.ended.WithLabelValues(a.run.Workflow, string(a.run.Status)).Inc()
+	if err := a.r.callParent(a.ctx, a.run); err != nil {
+		return err
+	}
+	a.r.reply(a.run)
+	return nil
+}
+
 // act performs an invocation beside the activation; its end comes in through results.
 func (a *activation) act(c engine.Act) {
-	if a.acting[c.ID] {
+	name := fmt.Sprintf("%s#%d", c.ID, c.Poll)
+	if a.acting[name] {
 		return
 	}
-	a.acting[c.ID] = true
+	a.acting[name] = true
 	a.flying++
 	resolver := a.r.resolver(a.definition)
 	go func() {

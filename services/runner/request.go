@@ -31,11 +31,19 @@ func (r *Runner) request(ctx context.Context, d *bus.Delivery) error {
 		req.RunID = runID(r.seed, req.RequestedAt, req.Seq)
 	}
 	definition := r.definitions.current()
+	if req.Definition != "" {
+		if definition, err = r.definitions.get(ctx, req.Definition); err != nil {
+			return err
+		}
+	}
 	workflow := definition.doc.Workflow(req.Workflow)
 	if workflow == nil {
 		return r.reject(ctx, d, req, fmt.Errorf("there is no workflow %q%s", req.Workflow, definition.known()))
 	}
 	if req.Input, err = object(req.Input); err != nil {
+		return r.reject(ctx, d, req, err)
+	}
+	if req.Input, err = engine.CheckInput(workflow, req.Input); err != nil {
 		return r.reject(ctx, d, req, err)
 	}
 	a := r.begin(ctx, req.RunID, fmt.Sprintf("request:%d", d.Seq))
@@ -107,7 +115,7 @@ func (r *Runner) reject(ctx context.Context, d *bus.Delivery, req *event.RunRequ
 	run := &event.Run{
 		ID: req.RunID, Workflow: req.Workflow, Status: event.StatusRejected, CreatedAt: req.RequestedAt, StartedAt: now, EndedAt: now,
 		Error:   &event.RunError{Code: "rejected", Message: reason.Error()},
-		Request: req.Seq, ReplyTo: req.ReplyTo, Version: engine.Version,
+		Request: req.Seq, ReplyTo: req.ReplyTo, Parent: req.Parent, Version: engine.Version,
 	}
 	if input, err := value.Decode(req.Input); err == nil && input != nil {
 		run.Input, _ = value.Encode(input)
@@ -116,6 +124,9 @@ func (r *Runner) reject(ctx context.Context, d *bus.Delivery, req *event.RunRequ
 		return err
 	}
 	r.metrics.ended.WithLabelValues("", string(event.StatusRejected)).Inc()
+	if err := r.callParent(ctx, run); err != nil {
+		return err
+	}
 	r.reply(run)
 	r.notify(event.Notice{Run: run.ID, Workflow: run.Workflow, Event: event.RunFailed, At: now, Error: run.Error})
 	return nil

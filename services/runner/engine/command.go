@@ -1,6 +1,7 @@
 package engine
 
 import (
+	"encoding/json"
 	"time"
 
 	"github.com/switchbackhq/switchback/pkg/compose"
@@ -13,8 +14,10 @@ type Command interface{ command() }
 // Act performs an invocation; its end is Acted.
 type Act struct {
 	Job      *compose.Job
+	Of       *compose.Component
 	Action   *compose.Action
 	Attempt  int
+	Poll     int       // 0 for the request itself, else the number of the poll
 	ID       string    // the invocation's id: the same whenever it is repeated
 	Deadline time.Time // of the invocation
 	Scope    Scope     // what the job's input may refer to
@@ -36,18 +39,32 @@ type End struct {
 	Used uint64 // the last callback that the wait has used; 0: none
 }
 
+// StartRun asks for another run. Asked again, it is the same one.
+type StartRun struct {
+	ID         string
+	Workflow   string
+	Input      json.RawMessage
+	Parent     string // the wait that its end is a callback for; "" for none
+	Definition string
+}
+
+// CancelRun cancels another run.
+type CancelRun struct{ ID, Reason string }
+
 // Notify tells those who watch.
 type Notify struct{ Notice event.Notice }
 
 // Finish tells the one who asked for the run that it has ended.
 type Finish struct{}
 
-func (Act) command()    {}
-func (Park) command()   {}
-func (Sleep) command()  {}
-func (End) command()    {}
-func (Notify) command() {}
-func (Finish) command() {}
+func (Act) command()       {}
+func (Park) command()      {}
+func (Sleep) command()     {}
+func (End) command()       {}
+func (Notify) command()    {}
+func (StartRun) command()  {}
+func (CancelRun) command() {}
+func (Finish) command()    {}
 
 // Wanted tells whether a command is still to be done by the run as it is now: what was commanded after it may have
 // ended its job.
@@ -55,13 +72,15 @@ func Wanted(run *event.Run, c Command) bool {
 	switch c := c.(type) {
 	case Act:
 		job := run.Jobs[c.Job.ID]
-		return job != nil && job.Status == event.StatusRunning && len(job.Attempts) == c.Attempt
+		return job != nil && job.Status == event.StatusRunning && len(job.Attempts) == c.Attempt && last(job).Polls == c.Poll
 	case Park:
 		job := run.Jobs[c.Wait.Job]
 		return job != nil && !job.Status.Ended() && len(job.Attempts) > 0 && last(job).Wait != nil
 	case Sleep:
 		job := run.Jobs[c.Wait.Job]
-		return job != nil && !job.Status.Ended() && !job.RetryAt.IsZero()
+		return job != nil && job.Status == event.StatusWaiting
+	case StartRun:
+		return c.Parent == "" || !run.Status.Ended()
 	default:
 		return true
 	}

@@ -92,6 +92,7 @@ func begin(w World, req Requested) (*event.Run, []Command, error) {
 		StartedAt:  req.At,
 		Request:    req.Request.Seq,
 		ReplyTo:    req.Request.ReplyTo,
+		Parent:     req.Request.Parent,
 		Trace:      req.Request.Trace,
 		Version:    Version,
 	}, req.At)
@@ -110,14 +111,15 @@ type step struct {
 	trigger  string
 	changed  bool
 	commands []Command
-	owned    map[*event.Job]bool // jobs that this step has copied and may change
+	owned    map[*event.Job]bool     // jobs that this step has copied and may change
+	items    map[string]*compose.Job // the items of for-each jobs, as jobs of their own
 }
 
 func newStep(w World, workflow *compose.Workflow, run *event.Run, now time.Time) *step {
 	next := *run
 	next.Jobs = make(map[string]*event.Job, len(workflow.Jobs))
 	maps.Copy(next.Jobs, run.Jobs)
-	return &step{world: w, workflow: workflow, run: &next, now: now, owned: map[*event.Job]bool{}}
+	return &step{world: w, workflow: workflow, run: &next, now: now, owned: map[*event.Job]bool{}, items: map[string]*compose.Job{}}
 }
 
 // job gives the job for changing, and notes that the run changes.
@@ -136,6 +138,11 @@ func (s *step) job(id string) *event.Job {
 			if a.Wait != nil {
 				w := *a.Wait
 				c.Wait = &w
+			}
+			c.More = make([]*event.WaitState, len(a.More))
+			for i, w := range a.More {
+				copied := *w
+				c.More[i] = &copied
 			}
 			job.Attempts[i] = &c
 		}
@@ -165,46 +172,41 @@ func (s *step) proceed() {
 	if s.run.Status.Ended() {
 		return
 	}
-	if failed := s.failure(); failed != nil {
-		s.end(event.StatusFailed, failed)
-		return
-	}
-	for progress := true; progress; {
-		progress = false
-		for i, job := range s.workflow.Jobs {
-			if s.run.Jobs[job.ID] == nil && !job.RoutedOnly && s.ready(job) {
-				s.start(i)
-				progress = true
+	for started := true; started; {
+		if failed := s.failure(); failed != nil {
+			s.end(event.StatusFailed, failed)
+			return
+		}
+		started = false
+		for _, def := range s.workflow.Jobs {
+			if s.startable(def) {
+				s.start(def)
+				started = true
 			}
 		}
 	}
-	waiting, active := false, false
+	waiting, running := false, false
 	for _, job := range s.run.Jobs {
 		waiting = waiting || job.Status == event.StatusWaiting
-		active = active || !job.Status.Ended()
+		running = running || job.Status == event.StatusRunning
 	}
 	switch {
-	case !active:
-		s.complete()
-	case waiting && !s.anyRunning():
+	case running:
+		s.run.Status = event.StatusRunning
+	case waiting:
 		s.run.Status = event.StatusWaiting
 	default:
-		s.run.Status = event.StatusRunning
+		s.complete()
 	}
 }
 
-func (s *step) anyRunning() bool {
-	for _, job := range s.run.Jobs {
-		if job.Status == event.StatusRunning {
-			return true
-		}
+// startable tells whether a job is to start now: all that it needs is done, and nobody has to route to it.
+func (s *step) startable(def *compose.Job) bool {
+	job := s.run.Jobs[def.ID]
+	if job != nil && job.Status != event.StatusPending || def.RoutedOnly {
+		return false
 	}
-	return false
-}
-
-// ready tells whether all that the job needs is done.
-func (s *step) ready(job *compose.Job) bool {
-	for _, group := range job.Needs {
+	for _, group := range def.Needs {
 		if !s.anyDone(group) {
 			return false
 		}
@@ -214,7 +216,7 @@ func (s *step) ready(job *compose.Job) bool {
 
 func (s *step) anyDone(ids []string) bool {
 	for _, id := range ids {
-		if job := s.run.Jobs[id]; job != nil && job.Status == event.StatusCompleted {
+		if job := s.run.Jobs[id]; job != nil && (job.Status == event.StatusCompleted || job.Status == event.StatusSkipped) {
 			return true
 		}
 	}
@@ -252,22 +254,10 @@ func (s *step) output() (json.RawMessage, error) {
 		}
 		return encoded(v)
 	}
-	needed := map[string]bool{}
-	for _, def := range s.workflow.Jobs {
-		for _, group := range def.Needs {
-			for _, id := range group {
-				needed[id] = true
-			}
-		}
-	}
-	for _, def := range s.workflow.Jobs {
-		for _, id := range def.OnError.Jobs {
-			needed[id] = true // its output stands for the failed job's
-		}
-	}
+	inner := s.inner()
 	var ids []string
 	for _, def := range s.workflow.Jobs {
-		if job := s.run.Jobs[def.ID]; job != nil && job.Status == event.StatusCompleted && !needed[def.ID] {
+		if job := s.run.Jobs[def.ID]; job != nil && job.Status == event.StatusCompleted && !inner[def.ID] {
 			ids = append(ids, def.ID)
 		}
 	}
@@ -297,25 +287,47 @@ func (s *step) output() (json.RawMessage, error) {
 	}
 }
 
+// inner are the jobs that are not terminal: others need them, they only route, or their output stands for another's.
+func (s *step) inner() map[string]bool {
+	inner := map[string]bool{}
+	for _, def := range s.workflow.Jobs {
+		for _, group := range def.Needs {
+			for _, id := range group {
+				inner[id] = true
+			}
+		}
+		for _, id := range def.OnError.Jobs {
+			inner[id] = true
+		}
+		if routes(def) {
+			inner[def.ID] = true
+		}
+	}
+	return inner
+}
+
 // end ends the run and all that is under way in it.
 func (s *step) end(status event.Status, err *event.RunError) {
 	s.changed = true
-	for _, def := range s.workflow.Jobs {
-		switch job := s.run.Jobs[def.ID]; {
-		case job == nil:
-			if status == event.StatusCompleted && !def.RoutedOnly {
+	for def := range s.defs() {
+		job := s.run.Jobs[def.ID]
+		if job == nil || job.Status.Ended() {
+			continue
+		}
+		job = s.job(def.ID)
+		never := job.Status == event.StatusPending
+		job.Status = event.StatusCancelled
+		if never {
+			job.Status = event.StatusSkipped
+			continue
+		}
+		s.letGo(def, job)
+	}
+	if status == event.StatusCompleted {
+		for _, def := range s.workflow.Jobs {
+			if s.run.Jobs[def.ID] == nil && !def.RoutedOnly {
 				s.job(def.ID).Status = event.StatusSkipped
 			}
-		case !job.Status.Ended():
-			job = s.job(def.ID)
-			job.Status = event.StatusCancelled
-			if a := last(job); a != nil {
-				a.Trigger = s.trigger
-				if a.EndedAt.IsZero() {
-					a.EndedAt = s.now
-				}
-			}
-			s.endWaits(def.ID, job)
 		}
 	}
 	s.run.Status, s.run.Error, s.run.EndedAt, s.run.EndedBy = status, err, s.now, s.trigger
@@ -329,7 +341,22 @@ func (s *step) end(status event.Status, err *event.RunError) {
 		n.Event = event.RunFailed
 	}
 	s.notify(n)
+	s.hooks()
 	s.do(Finish{})
+}
+
+// letGo ends an attempt that nobody wants any more, and what it has under way.
+func (s *step) letGo(def *compose.Job, job *event.Job) {
+	if a := last(job); a != nil {
+		a.Trigger = s.trigger
+		if a.EndedAt.IsZero() {
+			a.EndedAt = s.now
+			if a.SubRun != "" {
+				s.do(CancelRun{ID: a.SubRun, Reason: "the run that asked for it has ended"})
+			}
+		}
+	}
+	s.endWaits(def, job)
 }
 
 func (s *step) cancel(ev Cancelled) {

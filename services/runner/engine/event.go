@@ -37,6 +37,8 @@ type Acted struct {
 	// the callback's result. Response is given instead where the output needs the result.
 	Output   json.RawMessage
 	Response json.RawMessage
+	Poll     int    // the poll whose end it is; 0: the request's itself
+	Pending  bool   // the poll says that the service is still at it
 	Wait     *Wait  // the invocation is done when this has ended; nil: done
 	Err      *Error // it has failed
 }
@@ -48,6 +50,10 @@ type Wait struct {
 	// Shared: the id is not this invocation's own, so another run may use it as well.
 	Shared      bool
 	AcceptEarly string
+	More        []string // further ids
+	Poll        bool     // ask instead of waiting to be called back
+	Quorum      int      // callbacks that end it; 0: one, or of several ids all
+	Heartbeat   time.Duration
 }
 
 // Error is a failure of an attempt.

@@ -9,40 +9,42 @@ import (
 )
 
 // fail ends the job's last attempt with an error: it is tried again, or has failed for good.
-func (s *step) fail(index int, job *event.Job, e Error) {
-	def := s.workflow.Jobs[index]
+func (s *step) fail(def *compose.Job, job *event.Job, e Error) {
 	a := last(job)
 	a.EndedAt, a.Trigger = s.now, s.trigger
 	a.Error = &event.RunError{Code: e.Code, Message: e.Message, Data: e.Data, Job: def.ID}
 	a.Response, a.Output = nil, nil
 	job.Error = a.Error
 
-	delay := max(pause(def.Retry, a.Number), e.After)
+	tries := len(round(job))
+	delay := max(pauseBefore(def.Retry, tries), e.After)
 	due := s.now.Add(delay)
-	if len(job.Attempts) < def.Retry.MaxAttempts && !e.Permanent && due.Before(s.limit(def, job, distant)) {
+	if tries < def.Retry.MaxAttempts && !e.Permanent && due.Before(s.limit(def, job, distant)) {
 		s.notify(event.Notice{Event: event.JobRetrying, Job: def.ID, Attempt: a.Number, Error: a.Error, RetryAt: due})
 		if delay <= 0 {
-			s.attempt(index, job)
+			s.again(def)
 			return
 		}
 		job.Status, job.RetryAt = event.StatusWaiting, due
-		s.do(Sleep{Wait: s.retryTimer(def.ID, job)})
+		s.do(Sleep{Wait: s.retryTimer(def, job)})
 		return
 	}
 	job.Status = event.StatusFailed
-	s.endWaits(def.ID, job)
+	s.endWaits(def, job)
 	s.notify(event.Notice{Event: event.JobFailed, Job: def.ID, Attempt: a.Number, Error: a.Error})
-	s.onError(index, job)
+	s.onError(def, job)
 }
+
+const forever = 100 * 365 * 24 * time.Hour
 
 // distant is later than any deadline.
 var distant = time.Unix(math.MaxInt32*1000, 0)
 
-// pause is how long to wait after the attempt with the number, before the next.
-func pause(r compose.Retry, attempt int) time.Duration {
+// pauseBefore is how long to wait before the next try, after so many.
+func pauseBefore(r compose.Retry, tries int) time.Duration {
 	delay := r.Delay
 	if r.Backoff == "exponential" {
-		for range attempt - 1 {
+		for range tries - 1 {
 			if delay *= 2; delay > 24*time.Hour {
 				break
 			}
@@ -55,8 +57,10 @@ func pause(r compose.Retry, attempt int) time.Duration {
 }
 
 // onError does what the file says of a job that has failed for good.
-func (s *step) onError(index int, job *event.Job) {
-	def := s.workflow.Jobs[index]
+func (s *step) onError(def *compose.Job, job *event.Job) {
+	if s.itemFailed(def) {
+		return
+	}
 	switch on := def.OnError; {
 	case on.Ignore:
 		job.Status, job.Output = event.StatusCompleted, nil
@@ -108,16 +112,12 @@ func (s *step) anyLost(ids []string) bool {
 	return false
 }
 
-// route starts a job that runs only when another routes to it.
-func (s *step) route(id string) {
-	if index := s.find(id); index >= 0 && s.run.Jobs[id] == nil {
-		s.start(index)
-	}
-}
-
-// settle goes on with the jobs of on_error that the job with the id is one of: the next one starts, and the last
-// one's output stands for the failed job's.
+// settle goes on with what a job that is done belongs to: the items of a for-each, or the jobs of an on_error, of which
+// the next one starts, and the last one's output stands for the failed job's.
 func (s *step) settle(id string) {
+	if s.itemDone(id) {
+		return
+	}
 	for _, def := range s.workflow.Jobs {
 		jobs := def.OnError.Jobs
 		for i, member := range jobs {

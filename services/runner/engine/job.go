@@ -12,11 +12,14 @@ import (
 
 // Codes of a run's error, beside those that the action gives.
 const (
-	CodeTimeout   = "timeout"           // a deadline has passed
-	CodeCallback  = "callback_failed"   // the callback says so
-	CodeCancelled = "cancelled"         // somebody asked for it
-	CodeOutput    = "output_expression" // an output could not be evaluated
-	CodeConflict  = "wait_conflict"     // another run waits for the same id
+	CodeTimeout    = "timeout"           // a deadline has passed
+	CodeCallback   = "callback_failed"   // the callback says so
+	CodePolling    = "polling_failed"    // the polled service says so
+	CodeCancelled  = "cancelled"         // somebody asked for it
+	CodeExpression = "expression"        // a template could not be evaluated
+	CodeOutput     = "output_expression" // an output could not be evaluated
+	CodeConflict   = "wait_conflict"     // another run waits for the same id
+	CodeLoop       = "max_run_count"     // a job was routed to too often
 )
 
 // InvocationID is an attempt's own id: of its wait, and the Idempotency-Key of its request.
@@ -27,48 +30,110 @@ func InvocationID(runID, job string, attempt int) string {
 	return runID + "." + job + "." + strconv.Itoa(attempt)
 }
 
-// retryTimerID is the id of the timer of the pause before an attempt.
-func retryTimerID(runID, job string, attempt int) string {
-	return runID + "." + job + ".retry." + strconv.Itoa(attempt)
-}
-
-func last(job *event.Job) *event.Attempt {
-	if len(job.Attempts) == 0 {
-		return nil
-	}
-	return job.Attempts[len(job.Attempts)-1]
-}
-
-// start begins a job that has not run yet.
-func (s *step) start(index int) {
-	def := s.workflow.Jobs[index]
+// start begins a job.
+func (s *step) start(def *compose.Job) {
 	job := s.job(def.ID)
-	s.attempt(index, job)
+	job.Round++
+	job.First = len(job.Attempts)
+	job.Output, job.Error, job.Progress = nil, nil, nil
+	if def.MaxRunCount > 0 && job.Round > def.MaxRunCount {
+		job.Status = event.StatusFailed
+		job.Error = &event.RunError{Code: CodeLoop, Job: def.ID, Message: fmt.Sprintf("job %s was to run more than %d times", def.ID, def.MaxRunCount)}
+		return
+	}
+	if def.When != nil {
+		v, err := def.When.Eval(s.inputScope(def))
+		job = s.job(def.ID)
+		if err != nil {
+			s.attempt(def, job)
+			s.fail(def, s.job(def.ID), Error{Code: CodeExpression, Message: "when: " + err.Error(), Permanent: true})
+			return
+		}
+		if !truthy(v) {
+			job.Status = event.StatusSkipped
+			s.settle(def.ID)
+			return
+		}
+	}
+	s.attempt(def, job)
+	s.begin(def)
 }
 
-// attempt begins the next attempt at a job.
-func (s *step) attempt(index int, job *event.Job) {
-	def := s.workflow.Jobs[index]
+// again begins the next attempt at a job.
+func (s *step) again(def *compose.Job) {
+	s.attempt(def, s.job(def.ID))
+	s.begin(def)
+}
+
+// attempt notes the next attempt at a job.
+func (s *step) attempt(def *compose.Job, job *event.Job) {
 	job.Status = event.StatusRunning
 	job.RetryAt = time.Time{}
 	job.Attempts = append(job.Attempts, &event.Attempt{
 		Number: len(job.Attempts) + 1, StartedAt: s.now, Trigger: s.trigger,
 	})
 	s.notify(event.Notice{Event: event.JobStarted, Job: def.ID, Attempt: len(job.Attempts)})
-	s.act(index, job)
+}
+
+// begin does what the last attempt at a job is to do.
+func (s *step) begin(def *compose.Job) {
+	var err error
+	switch def.Type {
+	case compose.JobDelay:
+		err = s.delay(def)
+	case compose.JobWait:
+		err = s.wait(def)
+	case compose.JobIf, compose.JobSwitch, compose.JobRouter:
+		err = s.decide(def)
+	case compose.JobFilter:
+		err = s.filter(def)
+	case compose.JobForEach:
+		err = s.each(def)
+	case compose.JobWorkflow:
+		err = s.subRun(def)
+	default:
+		s.act(def)
+	}
+	if err != nil {
+		s.fail(def, s.job(def.ID), Error{Code: CodeExpression, Message: err.Error(), Permanent: true})
+	}
 }
 
 // act commands the last attempt's request.
-func (s *step) act(index int, job *event.Job) {
-	def := s.workflow.Jobs[index]
+func (s *step) act(def *compose.Job) {
+	job := s.run.Jobs[def.ID]
 	a := last(job)
+	s.do(Act{
+		Poll: a.Polls, Job: def, Of: s.world.Document.Components[def.Component], Action: s.action(def), Attempt: a.Number, ID: InvocationID(s.run.ID, def.ID, a.Number),
+		Deadline: s.deadline(def, job), Scope: s.inputScope(def),
+	})
+}
+
+// inputScope is what a job's input, and what is decided before it runs, may refer to.
+func (s *step) inputScope(def *compose.Job) Scope {
 	scope := s.scope()
 	scope.Previous = def.Before
-	action := s.action(def)
-	s.do(Act{
-		Job: def, Action: action, Attempt: a.Number, ID: InvocationID(s.run.ID, def.ID, a.Number),
-		Deadline: s.limit(def, job, a.StartedAt.Add(invocationLimit(action))), Scope: scope,
-	})
+	if parent, index, ok := itemOf(def.ID); ok && s.workflow.Job(def.ID) == nil {
+		scope.Each, scope.Index = parent, index
+	}
+	return scope
+}
+
+// input evaluates a job's input, and keeps it: without a template, the workflow's.
+func (s *step) input(def *compose.Job) (any, error) {
+	var v any
+	var err error
+	scope := s.inputScope(def)
+	if def.Input == nil {
+		v, err = scope.Default()
+	} else {
+		v, err = def.Input.Eval(scope)
+	}
+	if err != nil {
+		return nil, fmt.Errorf("the job's input: %w", err)
+	}
+	s.job(def.ID).Input, err = encoded(v)
+	return v, err
 }
 
 func (s *step) action(def *compose.Job) *compose.Action {
@@ -78,8 +143,17 @@ func (s *step) action(def *compose.Job) *compose.Action {
 	return nil
 }
 
-func invocationLimit(action *compose.Action) time.Duration {
+// deadline bounds the last attempt at a job.
+func (s *step) deadline(def *compose.Job, job *event.Job) time.Time {
+	return s.limit(def, job, last(job).StartedAt.Add(invocationLimit(def, s.action(def))))
+}
+
+func invocationLimit(def *compose.Job, action *compose.Action) time.Duration {
 	switch {
+	case def.Type == compose.JobWait || def.Type == compose.JobWorkflow:
+		return DefaultWaitTimeout
+	case def.Type == compose.JobDelay:
+		return forever
 	case action == nil:
 		return DefaultTimeout
 	case action.Timeout > 0:
@@ -93,8 +167,8 @@ func invocationLimit(action *compose.Action) time.Duration {
 
 // limit bounds a deadline by the job's and the run's own.
 func (s *step) limit(def *compose.Job, job *event.Job, deadline time.Time) time.Time {
-	if def.Timeout > 0 && len(job.Attempts) > 0 {
-		deadline = earlier(deadline, job.Attempts[0].StartedAt.Add(def.Timeout))
+	if attempts := round(job); def.Timeout > 0 && len(attempts) > 0 {
+		deadline = earlier(deadline, attempts[0].StartedAt.Add(def.Timeout))
 	}
 	if s.workflow.Timeout > 0 {
 		deadline = earlier(deadline, s.run.StartedAt.Add(s.workflow.Timeout))
@@ -109,119 +183,59 @@ func earlier(a, b time.Time) time.Time {
 	return a
 }
 
-// find gives the index of the job with the id, or -1.
-func (s *step) find(id string) int {
-	for i, def := range s.workflow.Jobs {
-		if def.ID == id {
-			return i
-		}
-	}
-	return -1
-}
-
 // acted takes the end of an invocation's request.
 func (s *step) acted(ev Acted) {
-	index := s.find(ev.Job)
+	def := s.find(ev.Job)
 	old := s.run.Jobs[ev.Job]
-	if index < 0 || old == nil || old.Status != event.StatusRunning || last(old).Number != ev.Attempt {
+	if def == nil || old == nil || old.Status != event.StatusRunning || last(old).Number != ev.Attempt || last(old).Polls != ev.Poll {
 		return // ended meanwhile, or a repetition that another delivery has overtaken
 	}
 	job := s.job(ev.Job)
 	a := last(job)
-	job.Input = ev.Input
 	a.Requests = append(a.Requests, ev.Requests...)
 	a.Trigger = s.trigger
+	if ev.Poll > 0 {
+		s.polled(def, job, ev)
+		return
+	}
+	job.Input = ev.Input
 	switch {
 	case ev.Err != nil:
-		s.fail(index, job, *ev.Err)
+		s.fail(def, job, *ev.Err)
+	case ev.Wait != nil && ev.Wait.Poll:
+		a.Output, a.Response = ev.Output, ev.Response
+		s.pause(def, job)
 	case ev.Wait != nil:
 		a.Output, a.Response = ev.Output, ev.Response
-		action := s.action(s.workflow.Jobs[index])
-		deadline := a.StartedAt.Add(invocationLimit(action))
-		if ev.Wait.Timeout > 0 {
-			deadline = s.now.Add(ev.Wait.Timeout)
-			if action != nil && action.Timeout > 0 {
-				deadline = earlier(deadline, a.StartedAt.Add(action.Timeout))
-			}
-		}
-		a.Wait = &event.WaitState{
-			ID: ev.Wait.ID, Since: s.now, Deadline: s.limit(s.workflow.Jobs[index], job, deadline),
-			Shared: ev.Wait.Shared, AcceptEarly: ev.Wait.AcceptEarly,
-		}
-		job.Status = event.StatusWaiting
-		s.notify(event.Notice{Event: event.JobWaiting, Job: ev.Job, Attempt: a.Number, Wait: a.Wait})
-		s.park(ev.Job, job)
+		s.await(def, job, *ev.Wait)
 	default:
-		s.done(index, job, a, ev.Output)
-	}
-}
-
-// park commands the wait of the last attempt, and again those of the attempts before it: a callback that was
-// on its way to one of them still counts.
-func (s *step) park(id string, job *event.Job) {
-	deadline := last(job).Wait.Deadline
-	parked := map[string]bool{}
-	for i := len(job.Attempts) - 1; i >= 0; i-- {
-		a := job.Attempts[i]
-		if a.Wait == nil || parked[a.Wait.ID] {
-			continue
-		}
-		parked[a.Wait.ID] = true
-		s.do(Park{
-			Wait:      event.Wait{ID: a.Wait.ID, Run: s.run.ID, Job: id, Attempt: a.Number, Since: a.Wait.Since, Deadline: deadline, Used: a.Wait.Used},
-			NotBefore: s.run.CreatedAt, AcceptEarly: a.Wait.AcceptEarly,
-		})
-	}
-}
-
-// endWaits commands the end of every wait and timer that the job may have.
-func (s *step) endWaits(id string, job *event.Job) {
-	ended := map[string]bool{}
-	for _, a := range job.Attempts {
-		if a.Wait == nil || ended[a.Wait.ID] {
-			continue
-		}
-		ended[a.Wait.ID] = true
-		s.do(End{Wait: event.Wait{ID: a.Wait.ID, Run: s.run.ID, Job: id, Attempt: a.Number}, Used: a.Wait.Used})
-	}
-	if !job.RetryAt.IsZero() {
-		timer := s.retryTimer(id, job)
-		s.do(End{Wait: timer})
-	}
-}
-
-func (s *step) retryTimer(id string, job *event.Job) event.Wait {
-	next := len(job.Attempts) + 1
-	return event.Wait{
-		ID: retryTimerID(s.run.ID, id, next), Run: s.run.ID, Job: id, Attempt: next,
-		Since: last(job).EndedAt, Deadline: job.RetryAt, Timer: true,
+		s.done(def, job, ev.Output)
 	}
 }
 
 // done ends a job with its component's output.
-func (s *step) done(index int, job *event.Job, a *event.Attempt, output json.RawMessage) {
-	def := s.workflow.Jobs[index]
+func (s *step) done(def *compose.Job, job *event.Job, output json.RawMessage) {
 	if def.Output != nil {
 		v, err := decoded(output, nil)
 		if err == nil {
-			scope := s.scope()
+			scope := s.inputScope(def)
 			job = s.job(def.ID)
-			a = last(job)
 			scope.Output, scope.InOutput = v, true
 			if v, err = def.Output.Eval(scope); err == nil {
 				output, err = encoded(v)
 			}
 		}
 		if err != nil {
-			s.fail(index, job, Error{Code: CodeOutput, Message: fmt.Sprintf("the job's output: %v", err), Permanent: true})
+			s.fail(def, job, Error{Code: CodeOutput, Message: fmt.Sprintf("the job's output: %v", err), Permanent: true})
 			return
 		}
 	}
+	a := last(job)
 	a.EndedAt, a.Trigger = s.now, s.trigger
 	a.Response, a.Output = nil, nil
 	job.Output, job.Error = output, nil
 	job.Status = event.StatusCompleted
-	s.endWaits(def.ID, job)
+	s.endWaits(def, job)
 	s.notify(event.Notice{Event: event.JobCompleted, Job: def.ID, Attempt: a.Number, Output: job.Output})
 	s.settle(def.ID)
 }

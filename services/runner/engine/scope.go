@@ -19,6 +19,37 @@ type Scope struct {
 	InOutput bool       // Output is set, also to null
 	At       time.Time  // ${context.timestamp}
 	Static   expr.Scope // env, gateway, listener: what does not belong to the run
+
+	Each   string // the for-each that ${item} and ${index} are of
+	Index  int
+	Item   any  // ${item} of a filter
+	OfItem bool // Item is set, also to null
+}
+
+// Default is the input of a job that names none: the item's, or the workflow's.
+func (s Scope) Default() (any, error) {
+	if s.Each != "" {
+		return s.item(nil)
+	}
+	return decoded(s.Run.Input, nil)
+}
+
+func (s Scope) item(path expr.Path) (any, error) {
+	if s.OfItem {
+		return expr.Walk(s.Item, path), nil
+	}
+	job := s.Run.Jobs[s.Each]
+	if job == nil {
+		return nil, nil
+	}
+	v, err := decoded(job.Input, nil)
+	if err != nil {
+		return nil, err
+	}
+	if items, ok := v.([]any); ok && s.Index < len(items) {
+		return expr.Walk(items[s.Index], path), nil
+	}
+	return nil, nil
 }
 
 // Resolve gives the value that a reference names.
@@ -36,6 +67,10 @@ func (s Scope) Resolve(ref *expr.Reference) (any, error) {
 		return nil, nil
 	case "error":
 		return expr.Walk(s.Error, ref.Path), nil
+	case "item":
+		return s.item(ref.Path)
+	case "index":
+		return int64(s.Index), nil
 	case "jobs":
 		return s.job(ref.Path)
 	case "context":

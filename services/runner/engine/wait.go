@@ -1,75 +1,279 @@
 package engine
 
 import (
+	"bytes"
 	"encoding/json"
+	"errors"
 	"fmt"
+	"slices"
+	"time"
 
 	"github.com/switchbackhq/switchback/pkg/compose"
 	"github.com/switchbackhq/switchback/pkg/event"
 	"github.com/switchbackhq/switchback/pkg/expr"
+	"github.com/switchbackhq/switchback/pkg/value"
 )
 
-// waiting finds the attempt that waits, or has waited, for an id.
-func (s *step) waiting(waitID string) (index int, attempt int, ok bool) {
-	for i, def := range s.workflow.Jobs {
+// wait begins a job that waits for a callback with no request of ours.
+func (s *step) wait(def *compose.Job) error {
+	if _, err := s.input(def); err != nil {
+		return err
+	}
+	id := InvocationID(s.run.ID, def.ID, last(s.run.Jobs[def.ID]).Number)
+	w := Wait{ID: id}
+	if c := def.Wait; c != nil {
+		w.Timeout, w.AcceptEarly, w.Quorum, w.Heartbeat = c.Timeout, c.AcceptEarly, c.Quorum, c.Heartbeat
+		if c.WaitFor != nil {
+			v, err := c.WaitFor.Eval(s.inputScope(def))
+			if err != nil {
+				return fmt.Errorf("wait_for: %w", err)
+			}
+			if w.ID, w.More, err = IDs(v); err != nil {
+				return fmt.Errorf("wait_for: %w", err)
+			}
+		}
+	}
+	s.await(def, s.job(def.ID), w)
+	return nil
+}
+
+// IDs reads what a wait is for: one id, or a list of them, each once.
+func IDs(v any) (id string, more []string, err error) {
+	list, ok := v.([]any)
+	if !ok {
+		list = []any{v}
+	}
+	var ids []string
+	for _, item := range list {
+		id := value.Text(item)
+		if id == "" {
+			return "", nil, errors.New("the id to wait for is empty")
+		}
+		if !slices.Contains(ids, id) {
+			ids = append(ids, id)
+		}
+	}
+	if len(ids) == 0 {
+		return "", nil, errors.New("the list of ids to wait for is empty")
+	}
+	return ids[0], ids[1:], nil
+}
+
+// await makes the last attempt at a job wait for a callback.
+func (s *step) await(def *compose.Job, job *event.Job, w Wait) {
+	a := last(job)
+	deadline := a.StartedAt.Add(invocationLimit(def, s.action(def)))
+	if w.Timeout > 0 {
+		deadline = s.now.Add(w.Timeout)
+		if action := s.action(def); action != nil && action.Timeout > 0 {
+			deadline = earlier(deadline, a.StartedAt.Add(action.Timeout))
+		}
+	}
+	a.Wait = &event.WaitState{
+		ID: w.ID, Since: s.now, Deadline: s.limit(def, job, deadline), AcceptEarly: w.AcceptEarly, Heartbeat: w.Heartbeat,
+	}
+	a.Wait.Quorum = w.Quorum
+	if w.Quorum <= 0 { // not given, or all
+		a.Wait.Quorum = 1 + len(w.More)
+	}
+	for _, id := range w.More {
+		more := *a.Wait
+		more.ID = id
+		a.More = append(a.More, &more)
+	}
+	job.Status = event.StatusWaiting
+	s.notify(event.Notice{Event: event.JobWaiting, Job: def.ID, Attempt: a.Number, Wait: a.Wait})
+	s.park(def, job)
+}
+
+// park commands the wait of the last attempt, and again those of the attempts before it: a callback that was on its
+// way to one of them still counts.
+func (s *step) park(def *compose.Job, job *event.Job) {
+	deadline := last(job).Wait.Deadline
+	parked := map[string]bool{}
+	attempts := round(job)
+	for i := len(attempts) - 1; i >= 0; i-- {
+		a := attempts[i]
+		for _, w := range waits(a) {
+			if parked[w.ID] || spent(a, w) {
+				continue
+			}
+			parked[w.ID] = true
+			s.do(Park{
+				Wait:      event.Wait{ID: w.ID, Run: s.run.ID, Job: def.ID, Attempt: a.Number, Since: w.Since, Deadline: deadline, Used: w.Used},
+				NotBefore: s.run.CreatedAt, AcceptEarly: w.AcceptEarly,
+			})
+		}
+	}
+}
+
+// endWaits commands the end of every wait and timer that the job may have.
+func (s *step) endWaits(def *compose.Job, job *event.Job) {
+	ended := map[string]bool{}
+	for _, a := range round(job) {
+		for _, w := range waits(a) {
+			if ended[w.ID] {
+				continue
+			}
+			ended[w.ID] = true
+			s.do(End{Wait: event.Wait{ID: w.ID, Run: s.run.ID, Job: def.ID, Attempt: a.Number}, Used: w.Used})
+		}
+	}
+	if t, ok := s.timer(def, job); ok {
+		s.do(End{Wait: t})
+	}
+}
+
+// waits are an attempt's waits: one for each id.
+func waits(a *event.Attempt) []*event.WaitState {
+	if a.Wait == nil {
+		return nil
+	}
+	return append([]*event.WaitState{a.Wait}, a.More...)
+}
+
+// spent tells whether one of several ids has brought what it can.
+func spent(a *event.Attempt, w *event.WaitState) bool {
+	return len(a.More) > 0 && w.ResumedBy != nil
+}
+
+// waiting finds the attempt that waits, or has waited, for an id, and which of its waits it is.
+func (s *step) waiting(waitID string) (def *compose.Job, attempt, which int, ok bool) {
+	for def := range s.defs() {
 		job := s.run.Jobs[def.ID]
 		if job == nil {
 			continue
 		}
-		for n := len(job.Attempts) - 1; n >= 0; n-- {
-			if w := job.Attempts[n].Wait; w != nil && w.ID == waitID {
-				return i, n, true
+		for n := len(job.Attempts) - 1; n >= min(job.First, len(job.Attempts)); n-- {
+			for i, w := range waits(job.Attempts[n]) {
+				if w.ID == waitID {
+					return def, n, i, true
+				}
 			}
 		}
 	}
-	return 0, 0, false
+	return nil, 0, 0, false
 }
 
 // calledBack takes a callback. One that has been used already is this delivery coming again; any other for a job that
 // has ended changes nothing.
 func (s *step) calledBack(ev CalledBack) {
-	index, n, ok := s.waiting(ev.Callback.ID)
+	def, n, which, ok := s.waiting(ev.Callback.ID)
 	if !ok {
 		return
 	}
-	id := s.workflow.Jobs[index].ID
-	old := s.run.Jobs[id]
-	w := old.Attempts[n].Wait
-	if ev.Callback.Seq != 0 && ev.Callback.Seq <= w.Used {
+	old := s.run.Jobs[def.ID]
+	was := waits(old.Attempts[n])[which]
+	switch {
+	case ev.Callback.Seq != 0 && ev.Callback.Seq <= was.Used:
 		s.repeat()
 		return
-	}
-	if old.Status.Ended() {
+	case old.Status.Ended() || spent(old.Attempts[n], was):
 		return
 	}
-	job := s.job(id)
+	job := s.job(def.ID)
 	a := job.Attempts[n]
-	a.Wait.Used = ev.Callback.Seq
-	if ev.Callback.Outcome == event.Progress {
-		job.Progress = ev.Callback.Result
-		s.notify(event.Notice{Event: event.JobProgress, Job: id, Attempt: a.Number, Progress: job.Progress})
-		return
-	}
-	a.Wait.ResumedBy = &event.ResumedBy{
-		Seq: ev.Callback.Seq, Outcome: ev.Callback.Outcome, Endpoint: ev.Callback.Endpoint, At: s.now,
-	}
-	if ev.Callback.Outcome == event.Failed {
-		message := ev.Callback.Error
-		if message == "" {
-			message = "the callback says that it failed"
+	w := waits(a)[which]
+	w.Used = ev.Callback.Seq
+	switch ev.Callback.Outcome {
+	case event.Progress:
+		s.progressed(def, job, a, ev)
+	case event.Failed:
+		w.ResumedBy = resumedBy(ev, s.now)
+		s.calledOff(def, job, a, ev)
+	default:
+		w.ResumedBy = resumedBy(ev, s.now)
+		w.Results = append(w.Results[:len(w.Results):len(w.Results)], orNull(ev.Callback.Result))
+		came, all := 0, []json.RawMessage{}
+		for _, w := range waits(a) {
+			came += len(w.Results)
+			all = append(all, w.Results...)
 		}
-		if a != last(job) {
-			return // an earlier attempt's failure says nothing of the one that is under way
+		if came < a.Wait.Quorum {
+			s.notify(event.Notice{Event: event.JobProgress, Job: def.ID, Attempt: a.Number, Progress: ev.Callback.Result})
+			return
 		}
-		s.fail(index, job, Error{Code: CodeCallback, Message: message, Data: ev.Callback.Result})
-		return
+		result := ev.Callback.Result
+		if a.Wait.Quorum > 1 {
+			result = join(all)
+		}
+		for _, w := range waits(a) {
+			w.Results = nil // they are in the output
+		}
+		s.succeeded(def, job, a, result)
 	}
-	output, err := s.result(s.workflow.Jobs[index], job, a, ev.Callback.Result)
+}
+
+// calledOff takes a callback that says that its task has failed. Of several ids the others may still be enough.
+func (s *step) calledOff(def *compose.Job, job *event.Job, a *event.Attempt, ev CalledBack) {
+	if a != last(job) {
+		return // an earlier attempt's failure says nothing of the one that is under way
+	}
+	if len(a.More) > 0 {
+		possible := 0
+		for _, w := range waits(a) {
+			if w.ResumedBy == nil || w.ResumedBy.Outcome != event.Failed {
+				possible++
+			}
+		}
+		if possible >= a.Wait.Quorum {
+			return
+		}
+	}
+	message := ev.Callback.Error
+	if message == "" {
+		message = "the callback says that it failed"
+	}
+	s.fail(def, job, Error{Code: CodeCallback, Message: message, Data: ev.Callback.Result})
+}
+
+func resumedBy(ev CalledBack, at time.Time) *event.ResumedBy {
+	return &event.ResumedBy{Seq: ev.Callback.Seq, Outcome: ev.Callback.Outcome, Endpoint: ev.Callback.Endpoint, At: at}
+}
+
+func orNull(raw json.RawMessage) json.RawMessage {
+	if len(raw) == 0 {
+		return json.RawMessage("null")
+	}
+	return raw
+}
+
+// join makes a list of values that are JSON already.
+func join(all []json.RawMessage) json.RawMessage {
+	return json.RawMessage("[" + string(bytes.Join(toBytes(all), []byte(","))) + "]")
+}
+
+func toBytes(all []json.RawMessage) [][]byte {
+	out := make([][]byte, len(all))
+	for i, raw := range all {
+		out[i] = raw
+	}
+	return out
+}
+
+// progressed notes progress; where the file says so it is a sign of life, which moves the deadline.
+func (s *step) progressed(def *compose.Job, job *event.Job, a *event.Attempt, ev CalledBack) {
+	job.Progress = ev.Callback.Result
+	s.notify(event.Notice{Event: event.JobProgress, Job: def.ID, Attempt: a.Number, Progress: job.Progress})
+	if a.Wait.Heartbeat > 0 && a == last(job) && job.Status == event.StatusWaiting {
+		if later := s.limit(def, job, s.now.Add(a.Wait.Heartbeat)); later.After(a.Wait.Deadline) {
+			for _, w := range waits(a) {
+				w.Deadline = later
+			}
+			a.Trigger = s.trigger
+			s.park(def, job)
+		}
+	}
+}
+
+// succeeded ends a job with what an invocation has brought in the end.
+func (s *step) succeeded(def *compose.Job, job *event.Job, a *event.Attempt, result json.RawMessage) {
+	output, err := s.result(def, job, a, result)
 	if err != nil {
-		s.fail(index, job, Error{Code: CodeOutput, Message: fmt.Sprintf("the component's output: %v", err), Permanent: true})
+		s.fail(def, job, Error{Code: CodeOutput, Message: fmt.Sprintf("the component's output: %v", err), Permanent: true})
 		return
 	}
-	s.done(index, job, a, output)
+	s.done(def, job, output)
 }
 
 // result is the component's output together with the callback's result.
@@ -84,11 +288,7 @@ func (s *step) result(def *compose.Job, job *event.Job, a *event.Attempt, raw js
 		if err != nil {
 			return nil, err
 		}
-		v, err := action.Output.Eval(scope)
-		if err != nil {
-			return nil, err
-		}
-		return encoded(v)
+		return eval(action.Output, scope)
 	}
 	if len(raw) == 0 {
 		return a.Output, nil
@@ -100,7 +300,7 @@ func (s *step) result(def *compose.Job, job *event.Job, a *event.Attempt, raw js
 	return encoded(overlay(output, result))
 }
 
-// actionScope is what a component's templates may refer to once the callback is there.
+// actionScope is what a component's templates may refer to once the result is there.
 func (s *step) actionScope(def *compose.Job, job *event.Job, a *event.Attempt, result any) (expr.Scope, error) {
 	input, err := decoded(job.Input, nil)
 	if err != nil {
@@ -118,85 +318,101 @@ func (s *step) actionScope(def *compose.Job, job *event.Job, a *event.Attempt, r
 
 // expired takes the end of a wait's or a timer's time.
 func (s *step) expired(ev Expired) {
-	for i, def := range s.workflow.Jobs {
-		job := s.run.Jobs[def.ID]
-		if job == nil || job.RetryAt.IsZero() || retryTimerID(s.run.ID, def.ID, len(job.Attempts)+1) != ev.ID {
-			continue
-		}
-		switch {
-		case job.Status.Ended():
-		case s.now.Before(job.RetryAt): // a long pause is woken on the way
-			s.do(Sleep{Wait: s.retryTimer(def.ID, job)})
-		default:
-			s.attempt(i, s.job(def.ID))
-		}
+	if s.rang(ev) {
 		return
 	}
-	index, n, ok := s.waiting(ev.ID)
+	def, n, _, ok := s.waiting(ev.ID)
 	if !ok {
 		s.repeat()
 		return
 	}
-	id := s.workflow.Jobs[index].ID
-	old := s.run.Jobs[id]
+	old := s.run.Jobs[def.ID]
 	a := last(old)
 	switch {
 	case old.Status.Ended() || a.Wait == nil || !a.EndedAt.IsZero() || n != len(old.Attempts)-1:
 		s.repeat() // it has been dealt with; of several attempts' waits the last one's decides
 		return
 	case s.now.Before(a.Wait.Deadline):
-		s.changed = true
-		s.park(id, old) // a timer of an earlier deadline: it has taken the wait's key with it
+		s.job(def.ID)
+		s.park(def, s.job(def.ID)) // a timer of an earlier deadline: it has taken the wait's key with it
 		return
 	}
-	job := s.job(id)
+	job := s.job(def.ID)
 	a = last(job)
 	a.Wait.ResumedBy = &event.ResumedBy{Seq: ev.Seq, At: s.now, Timeout: true}
-	def := s.workflow.Jobs[index]
-	s.fail(index, job, Error{
-		Code:    CodeTimeout,
-		Message: fmt.Sprintf("no callback for %s came until %s", ev.ID, a.Wait.Deadline.UTC().Format("2006-01-02 15:04:05 MST")),
-		// The job's or the run's own time is over as well: another attempt has none left.
-		Permanent: !s.limit(def, job, distant).After(s.now),
+	s.fail(def, job, Error{
+		Code:      CodeTimeout,
+		Message:   fmt.Sprintf("no callback for %s came until %s", ev.ID, a.Wait.Deadline.UTC().Format("2006-01-02 15:04:05 MST")),
+		Permanent: s.noTimeLeft(def, job),
 	})
+}
+
+// noTimeLeft tells whether the job's or the run's own time is over: another attempt has none then.
+func (s *step) noTimeLeft(def *compose.Job, job *event.Job) bool {
+	return !s.limit(def, job, distant).After(s.now)
 }
 
 // refused takes a wait that could not be made.
 func (s *step) refused(ev Refused) {
-	index, n, ok := s.waiting(ev.ID)
+	def, n, _, ok := s.waiting(ev.ID)
 	if !ok {
 		return
 	}
-	old := s.run.Jobs[s.workflow.Jobs[index].ID]
+	old := s.run.Jobs[def.ID]
 	if old.Status.Ended() || n != len(old.Attempts)-1 || !old.Attempts[n].EndedAt.IsZero() {
 		return
 	}
-	job := s.job(s.workflow.Jobs[index].ID)
-	last(job).Wait = nil // not ours to end
-	s.fail(index, job, ev.Err)
+	job := s.job(def.ID)
+	a := last(job)
+	a.Wait, a.More = nil, slices.DeleteFunc(waits(a), func(w *event.WaitState) bool { return w.ID == ev.ID }) // not ours to end
+	if len(a.More) > 0 {
+		a.Wait, a.More = a.More[0], a.More[1:]
+	}
+	s.fail(def, job, ev.Err)
 }
 
 // repeat commands again what the step's trigger has set off and is not known to be done.
 func (s *step) repeat() {
-	for i, def := range s.workflow.Jobs {
+	for def := range s.defs() {
 		job := s.run.Jobs[def.ID]
 		if job == nil {
 			continue
 		}
 		a := last(job)
+		if a == nil || a.Trigger != s.trigger {
+			continue
+		}
 		switch {
-		case a == nil || a.Trigger != s.trigger:
 		case job.Status.Ended():
-			s.endWaits(def.ID, job)
+			s.endWaits(def, job)
+			if a.SubRun != "" && job.Status == event.StatusCancelled {
+				s.do(CancelRun{ID: a.SubRun})
+			}
 		case job.Status == event.StatusRunning:
-			s.act(i, job)
-		case !job.RetryAt.IsZero():
-			s.do(Sleep{Wait: s.retryTimer(def.ID, job)})
-		case a.Wait != nil:
-			s.park(def.ID, job)
+			if def.Type == compose.JobComponent {
+				s.act(def)
+			}
+		case a.Wait != nil && a.EndedAt.IsZero():
+			s.park(def, job)
+			if a.SubRun != "" {
+				s.spawn(def, job)
+			}
+		default:
+			if t, ok := s.timer(def, job); ok {
+				s.do(Sleep{Wait: t})
+			}
 		}
 	}
 	if s.run.Status.Ended() && s.run.EndedBy == s.trigger {
+		s.hooks()
 		s.do(Finish{})
 	}
+}
+
+// since is never before the start of the attempt.
+func since(a *event.Attempt) time.Time {
+	if a.EndedAt.IsZero() {
+		return a.StartedAt
+	}
+	return a.EndedAt
 }

@@ -1,0 +1,176 @@
+package engine
+
+import (
+	"encoding/json"
+	"fmt"
+
+	"github.com/switchbackhq/switchback/pkg/compose"
+	"github.com/switchbackhq/switchback/pkg/event"
+)
+
+// maxItems bounds the items of one for-each: all of them are in the run document.
+const maxItems = 10000
+
+// list is a job's input, which must be a list.
+func (s *step) list(def *compose.Job) ([]any, error) {
+	input, err := s.input(def)
+	if err != nil {
+		return nil, err
+	}
+	switch items := input.(type) {
+	case nil:
+		return nil, nil
+	case []any:
+		return items, nil
+	default:
+		return nil, fmt.Errorf("the input of a %s is a list, and this is %T", def.Type, input)
+	}
+}
+
+// filter keeps the items of a list for which its condition holds.
+func (s *step) filter(def *compose.Job) error {
+	items, err := s.list(def)
+	if err != nil {
+		return err
+	}
+	scope := s.inputScope(def)
+	kept := []any{}
+	for i, item := range items {
+		scope.Item, scope.Index, scope.OfItem = item, i, true
+		ok, err := holds(def.Filter, scope, item)
+		if err != nil {
+			return fmt.Errorf("where, item %d: %w", i, err)
+		}
+		if ok {
+			kept = append(kept, item)
+		}
+	}
+	output, err := encoded(kept)
+	if err != nil {
+		return err
+	}
+	s.done(def, s.job(def.ID), output)
+	return nil
+}
+
+// each begins a for-each: its items are jobs of their own.
+func (s *step) each(def *compose.Job) error {
+	items, err := s.list(def)
+	if err != nil {
+		return err
+	}
+	if len(items) > maxItems {
+		return fmt.Errorf("a for-each takes at most %d items, and this has %d", maxItems, len(items))
+	}
+	job := s.job(def.ID)
+	job.Items = len(items)
+	for i := range items {
+		id := itemID(def.ID, i)
+		if s.run.Jobs[id] != nil {
+			s.job(id).Status = event.StatusPending // an earlier round's
+		}
+	}
+	s.more(def)
+	return nil
+}
+
+// more starts as many items of a for-each as may be under way, and ends it when all are done.
+func (s *step) more(def *compose.Job) {
+	total := s.run.Jobs[def.ID].Items
+	for {
+		next, active, finished := -1, 0, 0
+		for i := range total {
+			switch job := s.run.Jobs[itemID(def.ID, i)]; {
+			case job == nil || job.Status == event.StatusPending:
+				if next < 0 {
+					next = i
+				}
+			case job.Status.Ended():
+				finished++
+			default:
+				active++
+			}
+		}
+		if s.run.Jobs[def.ID].Status.Ended() {
+			return // an item has failed
+		}
+		if finished == total {
+			s.collect(def)
+			return
+		}
+		if next < 0 || def.ForEach.BatchSize > 0 && active >= def.ForEach.BatchSize {
+			return
+		}
+		s.start(s.find(itemID(def.ID, next)))
+	}
+}
+
+// collect ends a for-each with the list of its items' outputs.
+func (s *step) collect(def *compose.Job) {
+	outputs := []json.RawMessage{}
+	for i := range s.run.Jobs[def.ID].Items {
+		output := s.run.Jobs[itemID(def.ID, i)].Output
+		if output == nil {
+			output = json.RawMessage("null")
+		}
+		outputs = append(outputs, output)
+	}
+	output, err := json.Marshal(outputs)
+	if err != nil {
+		s.fail(def, s.job(def.ID), Error{Code: CodeOutput, Message: err.Error(), Permanent: true})
+		return
+	}
+	s.done(def, s.job(def.ID), output)
+}
+
+// parent gives the for-each that a job is an item of, while it is under way.
+func (s *step) parent(id string) *compose.Job {
+	parent, _, ok := itemOf(id)
+	if !ok || s.workflow.Job(id) != nil {
+		return nil
+	}
+	def := s.workflow.Job(parent)
+	if def == nil || def.ForEach == nil {
+		return nil
+	}
+	return def
+}
+
+// itemDone goes on with the for-each that a job is an item of.
+func (s *step) itemDone(id string) bool {
+	def := s.parent(id)
+	if def == nil {
+		return false
+	}
+	if job := s.run.Jobs[def.ID]; job != nil && !job.Status.Ended() {
+		s.more(def)
+	}
+	return true
+}
+
+// itemFailed fails the for-each that a job is an item of, and lets its other items go.
+func (s *step) itemFailed(item *compose.Job) bool {
+	def := s.parent(item.ID)
+	if def == nil {
+		return false
+	}
+	job := s.run.Jobs[def.ID]
+	if job == nil || job.Status.Ended() {
+		return true
+	}
+	failure := s.run.Jobs[item.ID].Error
+	for i := range job.Items {
+		id := itemID(def.ID, i)
+		if other := s.run.Jobs[id]; other != nil && !other.Status.Ended() {
+			other = s.job(id)
+			other.Status = event.StatusCancelled
+			s.letGo(s.find(id), other)
+		}
+	}
+	_, index, _ := itemOf(item.ID)
+	s.fail(def, s.job(def.ID), Error{
+		Code: failure.Code, Data: failure.Data, Permanent: true, // each item has had its attempts
+		Message: fmt.Sprintf("item %d: %s", index, failure.Message),
+	})
+	return true
+}

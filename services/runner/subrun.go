@@ -1,0 +1,54 @@
+package runner
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+
+	"github.com/switchbackhq/switchback/pkg/bus"
+	"github.com/switchbackhq/switchback/pkg/event"
+	"github.com/switchbackhq/switchback/pkg/subject"
+	"github.com/switchbackhq/switchback/services/runner/engine"
+)
+
+// startRun asks for another run. The message id makes asking again harmless within the stream's window, the run's id
+// beyond it.
+func (r *Runner) startRun(ctx context.Context, c engine.StartRun) error {
+	switch _, err := r.bus.Bucket(subject.BucketRuns).Get(ctx, c.ID); {
+	case err == nil:
+		return nil // begun before
+	case !errors.Is(err, bus.ErrNotFound):
+		return fmt.Errorf("look for run %s: %w", c.ID, err)
+	}
+	input := c.Input
+	if len(input) == 0 || string(input) == "null" {
+		input = json.RawMessage("{}")
+	}
+	_, err := r.bus.PublishRunRequest(ctx, &event.RunRequest{
+		RunID: c.ID, MsgID: c.ID, Workflow: c.Workflow, Input: input, Parent: c.Parent, Definition: c.Definition,
+	})
+	if err != nil {
+		return fmt.Errorf("ask for run %s: %w", c.ID, err)
+	}
+	return nil
+}
+
+// callParent wakes the job that has asked for this run, in the way in which every wait is woken.
+func (r *Runner) callParent(ctx context.Context, run *event.Run) error {
+	if run.Parent == "" {
+		return nil
+	}
+	cb := event.Callback{ID: run.Parent, Outcome: event.Succeeded, Result: run.Output, Endpoint: "run " + run.ID, DeliveryID: run.ID + ".end"}
+	if run.Status != event.StatusCompleted {
+		cb.Outcome, cb.Error = event.Failed, "run "+run.ID+" is "+string(run.Status)
+		if run.Error != nil {
+			cb.Error = fmt.Sprintf("run %s is %s: %s", run.ID, run.Status, run.Error.Message)
+			cb.Result = run.Error.Data
+		}
+	}
+	if _, err := r.bus.PublishCallback(ctx, &cb); err != nil {
+		return fmt.Errorf("tell %s that run %s has ended: %w", run.Parent, run.ID, err)
+	}
+	return nil
+}
