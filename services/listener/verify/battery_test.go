@@ -168,6 +168,9 @@ func (s sender) signatures(t *testing.T, v *Verifier) {
 		"of a very long text":      strings.Repeat("v1,AAAA ", 5000),
 	}
 	changed["with its last byte changed"] = flip(right, len(right)-5)
+	if end := strings.TrimRight(right, "="); end != right { // bits of the last letter that mean nothing
+		changed["with other bits behind its end"] = end[:len(end)-1] + string(end[len(end)-1]+1) + right[len(end):]
+	}
 	for _, what := range slices.Sorted(maps.Keys(changed)) {
 		if changed[what] == right {
 			continue

@@ -27,15 +27,6 @@ func certificates(body []byte) ([]*x509.Certificate, error) {
 	return chain, nil
 }
 
-// plainHTTPS gives the URL's parts where it is https to a host alone: no user, no port, nothing hidden.
-func plainHTTPS(text string) (*url.URL, bool) {
-	u, ok := plainURL(text)
-	if !ok || u.Host != u.Hostname() {
-		return nil, false
-	}
-	return u, true
-}
-
 // plainURL gives the parts of an https URL that names nothing but a place.
 func plainURL(text string) (*url.URL, bool) {
 	u, err := url.Parse(text)

@@ -2,7 +2,11 @@ package verify
 
 import (
 	"bytes"
+	"crypto/ecdsa"
 	"crypto/ed25519"
+	"crypto/elliptic"
+	"crypto/rand"
+	"crypto/sha1"
 	"encoding/hex"
 	"mime/multipart"
 	"net/http"
@@ -132,6 +136,11 @@ func TestTwilio(t *testing.T) {
 	const body = "Digits=1234&CallSid=CA1234567890ABCDE&To=%2B18005551212&Caller=%2B14158675309&From=%2B14158675309"
 	if _, err := v.Verify(t.Context(), request(form+"; charset=UTF-8", body)); err != nil {
 		t.Error(err)
+	}
+	twice := request(form, "Digits=1&Digits=1")
+	twice.Header.(http.Header).Set("X-Twilio-Signature", b64(mac(sha1.New, "12345", "https://mycompany.com/myapp.php?foo=1&bar=2Digits1")))
+	if _, err := v.Verify(t.Context(), twice); err != nil {
+		t.Errorf("a value that is there twice counts once: %v", err)
 	}
 	refused(t, v, request("application/json", body), "a body that is no form", Missing)
 	refused(t, v, request("application/json", `{"a":1}`), "JSON without its hash", Missing)
@@ -310,6 +319,27 @@ func TestForwarded(t *testing.T) {
 	} {
 		if got := Forwarded(header(pairs...)); got != "" {
 			t.Errorf("%q: got %s", pairs, got)
+		}
+	}
+}
+
+func TestSendGridKeys(t *testing.T) {
+	small, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	must(t, err)
+	large, err := ecdsa.GenerateKey(elliptic.P384(), rand.Reader)
+	must(t, err)
+	for name, test := range map[string]struct {
+		key string
+		ok  bool
+	}{
+		"base64": {b64(spki(t, small.Public())), true},
+		"PEM":    {pemKey(t, small.Public()), true},
+		"P-384":  {b64(spki(t, large.Public())), false},
+		"RSA":    {b64(spki(t, rsaKey(t).Public())), false},
+		"secret": {secretText, false},
+	} {
+		if _, err := Compile(Spec{Type: "sendgrid", Options: map[string][]string{"public_key": {test.key}}}); (err == nil) != test.ok {
+			t.Errorf("%s: got %v", name, err)
 		}
 	}
 }

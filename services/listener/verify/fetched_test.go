@@ -95,23 +95,22 @@ func TestCacheForgetsWhatFailedFirst(t *testing.T) {
 	}
 }
 
-// TestCacheAsksOnce: many requests at once, one of which is given up, are one question.
+// TestCacheAsksOnce: many requests at once are one question, which outlives those that asked.
 func TestCacheAsksOnce(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		w := &web{give: func(string) ([]byte, error) {
+		var asked atomic.Int64
+		fetch := fetchFunc(func(ctx context.Context, _ string) ([]byte, error) {
+			asked.Add(1)
 			time.Sleep(time.Second)
-			return []byte("v"), nil
-		}}
-		c := newCache(w, func(b []byte) (string, error) { return string(b), nil })
+			return []byte("v"), ctx.Err()
+		})
+		c := newCache(fetch, func(b []byte) (string, error) { return string(b), nil })
 		results := make(chan error)
-		for i := range 20 {
-			ctx, cancel := context.WithCancel(t.Context())
-			if i%2 == 0 {
-				cancel()
-			}
+		given, cancel := context.WithCancel(t.Context())
+		cancel()
+		for range 20 {
 			go func() {
-				defer cancel()
-				_, err := c.get(ctx, "u", now, false)
+				_, err := c.get(given, "u", now, false)
 				results <- err
 			}()
 		}
@@ -120,8 +119,8 @@ func TestCacheAsksOnce(t *testing.T) {
 				t.Error(err)
 			}
 		}
-		if w.asked.Load() != 1 {
-			t.Errorf("asked %d times", w.asked.Load())
+		if asked.Load() != 1 {
+			t.Errorf("asked %d times", asked.Load())
 		}
 	})
 }
@@ -307,6 +306,14 @@ func TestSNS(t *testing.T) {
 	for _, body := range []string{"", "[]", "null", "1", `{"a":`, `{"a":1}{}`, `{"a":1} x`, string(signed(nil).Body) + "{}"} {
 		refused(t, v, post(body), "the body "+body, Malformed, Missing)
 	}
+	r = snsRequest(t, key, "2", crypto.SHA256, certURL, map[string]string{
+		"Type": "Notification", "MessageId": "m-1", "TopicArn": "arn", "Message": "m", "Timestamp": now.Format(time.RFC3339),
+	})
+	if _, err := v.Verify(t.Context(), r); err != nil {
+		t.Errorf("without a Subject: %v", err)
+	}
+	r.Body = []byte(strings.Replace(string(r.Body), "{", `{"Subject":["forged"],`, 1))
+	refused(t, v, r, "a Subject that is no text", Malformed)
 	late := signed(nil)
 	late.Now = now.Add(48 * time.Hour)
 	refused(t, v, late, "when the certificate has expired", Wrong)
@@ -446,6 +453,16 @@ func TestJWT(t *testing.T) {
 	body = []byte(`{"keys":[{"kty":"oct","k":"c2hvcnQ","kid":"k0"}]}`)
 	if _, err := compiled(t, spec).Verify(t.Context(), request(0, hs(map[string]any{"exp": at(time.Hour)}))); ReasonOf(err) != Malformed {
 		t.Errorf("a shared secret in a public set: %v", err)
+	}
+}
+
+func TestKeySetLeavesSecretsOut(t *testing.T) {
+	private, err := json.Marshal(jose.JSONWebKey{Key: edKey(1)})
+	must(t, err)
+	for _, set := range []string{`{"keys":[{"kty":"oct","k":"c2hvcnQ"}]}`, `{"keys":[` + string(private) + `]}`, `{"keys":[]}`, `{}`, ``, `[]`} {
+		if keys, err := keySet([]byte(set)); err == nil {
+			t.Errorf("%s: got %v", set, keys.Keys)
+		}
 	}
 }
 

@@ -52,7 +52,7 @@ func (p *paypal) verify(ctx context.Context, r *Request) (Result, error) {
 	if !strings.EqualFold(values[4], "SHA256withRSA") {
 		return Result{}, malformed("the header "+paypalAlgo, "SHA256withRSA")
 	}
-	address, ok := plainHTTPS(values[3])
+	address, ok := plainURL(values[3])
 	if !ok || !strings.HasSuffix(address.Host, ".paypal.com") {
 		return Result{}, malformed("the header "+paypalCert, "an https address at paypal.com")
 	}

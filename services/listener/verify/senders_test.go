@@ -340,7 +340,7 @@ func edKey(n byte) ed25519.PrivateKey {
 }
 
 func rsaKey(t testing.TB) *rsa.PrivateKey {
-	key, err := rsa.GenerateKey(rand.Reader, 2048)
+	key, err := rsa.GenerateKey(rand.Reader, 1024) // short, for the tests' speed
 	must(t, err)
 	return key
 }

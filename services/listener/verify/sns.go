@@ -173,7 +173,7 @@ func (m SNSMessage) signed() ([]byte, error) {
 // SNSAddress gives an https address of Amazon SNS itself, or false. The form is that of Amazon's own validators:
 // sns.REGION.amazonaws.com, or .com.cn.
 func SNSAddress(text string) (string, bool) {
-	u, ok := plainHTTPS(text)
+	u, ok := plainURL(text)
 	if !ok {
 		return "", false
 	}
