@@ -5,6 +5,8 @@ import (
 	"errors"
 	"fmt"
 	"iter"
+	"log/slog"
+	"maps"
 	"time"
 
 	"github.com/nats-io/nats.go/jetstream"
@@ -113,27 +115,71 @@ func (k *Bucket) All(ctx context.Context, filter string) iter.Seq2[*Entry, error
 	}
 }
 
-// Watch calls f for every matching key as it is now, then with nil, then for every change, until ctx ends.
-// It goes on through reconnects; after one, f may see again what it has seen.
+// Watch calls f for every matching key as it is now, then with nil, then for every change, until ctx ends. After a
+// reconnect it looks anew: f sees again what there is, what has gone meanwhile as deleted, and nil once more.
 func (k *Bucket) Watch(ctx context.Context, filter string, f func(e *Entry)) error {
-	w, err := k.watch(ctx, filter)
-	if err != nil {
-		return err
+	known := map[string]bool{}
+	for {
+		reconnected := k.b.onReconnect()
+		w, err := k.watch(ctx, filter)
+		if err == nil {
+			err = k.follow(ctx, w, known, reconnected, f)
+			_ = w.Stop() // of a connection that may be gone
+			if err == nil && ctx.Err() == nil {
+				continue
+			}
+		}
+		if ctx.Err() != nil {
+			return nil
+		}
+		if err == nil || k.b.nc.IsClosed() || isFinal(err) {
+			return err
+		}
+		k.b.log.Warn("cannot watch a bucket; trying again", slog.String("bucket", k.name), slog.Any("error", err))
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-reconnected:
+		case <-time.After(maxRetryWait):
+		}
 	}
-	defer func() { _ = w.Stop() }()
+}
+
+// isFinal tells errors that trying again does not mend.
+func isFinal(err error) bool {
+	return errors.Is(err, jetstream.ErrBucketNotFound) || errors.Is(err, jetstream.ErrBadBucket) || errors.Is(err, errClosed)
+}
+
+// follow hands on what a watcher brings, until the connection has been made anew.
+func (k *Bucket) follow(ctx context.Context, w jetstream.KeyWatcher, known map[string]bool, reconnected <-chan struct{}, f func(e *Entry)) error {
+	missing := maps.Clone(known)
 	for {
 		select {
 		case <-ctx.Done():
 			return nil
-		case e, open := <-w.Updates():
+		case <-reconnected:
+			return nil
+		case u, open := <-w.Updates():
 			switch {
 			case !open:
-				return fault.New(fault.Unavailable, "the connection to NATS is closed", "")
-			case e == nil:
+				return errClosed
+			case u == nil:
+				for key := range missing {
+					delete(known, key)
+					f(&Entry{Key: key, Deleted: true})
+				}
+				missing = nil
 				f(nil)
-			default:
-				f(entry(e))
+				continue
 			}
+			e := entry(u)
+			delete(missing, e.Key)
+			if e.Deleted {
+				delete(known, e.Key)
+			} else {
+				known[e.Key] = true
+			}
+			f(e)
 		}
 	}
 }

@@ -158,8 +158,7 @@ func (b *Bus) publishError(err error, subj string) error {
 	}
 }
 
-// parseAck reads JetStream's answer to a publish. The success path takes no JSON decoder: the server
-// writes {"stream":"NAME", "seq":N} and, where it applies, "domain" and "duplicate": true.
+// parseAck reads JetStream's answer to a publish.
 func parseAck(m *nats.Msg) (Ack, error) {
 	if m.Header != nil && len(m.Data) == 0 && len(m.Header[hdrStatus]) > 0 {
 		if s := m.Header[hdrStatus][0]; s != statusNoResponders {
@@ -167,12 +166,8 @@ func parseAck(m *nats.Msg) (Ack, error) {
 		}
 		return Ack{}, errNoStream
 	}
-	data := m.Data
-	if i := bytes.Index(data, []byte(`"seq":`)); i > 0 && bytes.HasPrefix(data, []byte(`{"stream":`)) && !bytes.Contains(data, []byte(`"error"`)) {
-		seq, rest, ok := leadingUint(data[i+len(`"seq":`):])
-		if ok && seq > 0 {
-			return Ack{Seq: seq, Duplicate: bytes.Contains(rest, []byte(`"duplicate"`))}, nil
-		}
+	if a, ok := plainAck(m.Data); ok {
+		return a, nil
 	}
 	var a struct {
 		Stream    string    `json:"stream"`
@@ -180,7 +175,7 @@ func parseAck(m *nats.Msg) (Ack, error) {
 		Duplicate bool      `json:"duplicate"`
 		Error     *apiError `json:"error"`
 	}
-	err := json.Unmarshal(data, &a)
+	err := json.Unmarshal(m.Data, &a)
 	switch {
 	case err != nil:
 		return Ack{}, fmt.Errorf("answer to a publish: %w", err)
@@ -192,16 +187,35 @@ func parseAck(m *nats.Msg) (Ack, error) {
 	return Ack{Seq: a.Seq, Duplicate: a.Duplicate}, nil
 }
 
-func leadingUint(b []byte) (n uint64, rest []byte, ok bool) {
-	for len(b) > 0 && b[0] == ' ' {
-		b = b[1:]
+// plainAck reads what the server writes when all is well, without a JSON decoder: {"stream":"NAME", "seq":N}, with
+// ,"duplicate": true in it or not. Anything else is left to the decoder.
+func plainAck(data []byte) (Ack, bool) {
+	const name, number, duplicate = `{"stream":"`, `"seq":`, `,"duplicate": true}`
+	rest, ok := bytes.CutPrefix(data, []byte(name))
+	if !ok {
+		return Ack{}, false
 	}
-	i := 0
-	for i < len(b) && i < 19 && b[i] >= '0' && b[i] <= '9' {
-		n = n*10 + uint64(b[i]-'0')
-		i++
+	if _, rest, ok = bytes.Cut(rest, []byte{'"'}); !ok {
+		return Ack{}, false
 	}
-	return n, b[i:], i > 0
+	rest = bytes.TrimPrefix(bytes.TrimPrefix(rest, []byte(",")), []byte(" "))
+	if rest, ok = bytes.CutPrefix(rest, []byte(number)); !ok {
+		return Ack{}, false
+	}
+	var a Ack
+	digits := 0
+	for digits < len(rest) && rest[digits] >= '0' && rest[digits] <= '9' {
+		a.Seq = a.Seq*10 + uint64(rest[digits]-'0')
+		digits++
+	}
+	switch string(rest[digits:]) {
+	case "}":
+	case duplicate:
+		a.Duplicate = true
+	default:
+		return Ack{}, false
+	}
+	return a, a.Seq > 0 && digits < 19 // more could be too much for the number
 }
 
 // seconds writes d as JetStream takes it: whole seconds, at least one, never less than d.

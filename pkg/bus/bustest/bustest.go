@@ -23,12 +23,16 @@ type Server struct {
 	srv  *server.Server
 }
 
-// Start starts a server with JetStream on files below t.TempDir() and a free port; the test's end stops it.
-func Start(t testing.TB) *Server {
+// Start starts a server with JetStream on files below t.TempDir() and a free port; the test's end stops it. Its options
+// may be changed before.
+func Start(t testing.TB, change ...func(*server.Options)) *Server {
 	t.Helper()
 	s := &Server{t: t, opts: &server.Options{
 		ServerName: "one", Host: "127.0.0.1", Port: server.RANDOM_PORT, JetStream: true, StoreDir: t.TempDir(), NoSigs: true, NoLog: true,
 	}}
+	for _, f := range change {
+		f(s.opts)
+	}
 	s.start()
 	t.Cleanup(s.Stop)
 	return s
