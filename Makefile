@@ -58,7 +58,7 @@ bench: ## Measure ingest, roundtrip and park; a table, and JSON in bench/out/
 
 .PHONY: stress
 stress: ## The wait protocol with 200,000 ids (WAITS=n)
-	SWITCHBACK_TEST_WAITS=$(WAITS) $(GO) test -count 1 -timeout 1h -v ./test/waits
+	$(GO) test -count 1 -timeout 1h -v ./test/waits -ids $(WAITS)
 
 .PHONY: fuzz
 fuzz: ## Fuzz every target for FUZZTIME=10s (PKG=./pkg/expr for one package)
