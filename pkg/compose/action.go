@@ -42,8 +42,10 @@ func actionShape(componentType string) shape[Action] {
 		}
 	default:
 		s.fields = []field[Action]{
-			{name: "path", doc: "What is joined to base_url.", schema: schema{"type": "string"}, read: skip[Action]},
-			{name: "endpoint", doc: "The whole URL, in the place of base_url and path.", schema: schema{"type": "string"}, read: skip[Action]},
+			special("path", "What is joined to base_url.", schema{"type": "string"},
+				skip[Action]),
+			special("endpoint", "The whole URL, in the place of base_url and path.", schema{"type": "string"},
+				skip[Action]),
 			tmpl("method", "The HTTP method; POST where there is a body, else GET.", func(a *Action) **expr.Template { return &a.Method }, scalar),
 			tmpl("headers", "Headers of the request.", func(a *Action) **expr.Template { return &a.Headers }, mapping),
 			tmpl("params", "Query parameters; those that are null are left out.", func(a *Action) **expr.Template { return &a.Params }, mapping),
@@ -58,8 +60,10 @@ func actionShape(componentType string) shape[Action] {
 	}
 	s.fields = append(s.fields,
 		span("timeout", "The whole invocation, the wait included; 24 h with a wait, else 5 min.", func(a *Action) *time.Duration { return &a.Timeout }),
-		template("output", "What the job gets as ${output}; the response where it is not given.", sc.result, func(a *Action) **expr.Template { return &a.Output }),
-		field[Action]{name: "completion", doc: "When the invocation is done.", schema: ref(completionShape), read: readCompletion},
+		template("output", "What the job gets as ${output}; the response where it is not given.", sc.result,
+			func(a *Action) **expr.Template { return &a.Output }),
+		special("completion", "When the invocation is done.", ref(completionShape),
+			readCompletion),
 	)
 	return s
 }
@@ -85,7 +89,7 @@ func (d *decoder) action(c *Component, kind, id string, n, own *node) *Action {
 		d.method(a, n)
 		for _, s := range a.RetryOn {
 			if !statusPattern(s) {
-				d.wrong(n.get("retry_on"), "write 429, 503 or 5xx", "%q is not an HTTP status", s)
+				d.wrongf(n.get("retry_on"), "write 429, 503 or 5xx", "%q is not an HTTP status", s)
 			}
 		}
 		if p := a.Completion.Polling; p != nil {
@@ -118,7 +122,7 @@ func (d *decoder) method(a *Action, n *node) {
 	if v, ok := a.Method.Literal(); ok {
 		s, _ := v.(string)
 		if s = strings.ToUpper(s); !slices.Contains(methods(), s) {
-			d.wrong(n.get("method"), suggest(s, methods()), "the method %q is not known", s)
+			d.wrongf(n.get("method"), suggest(s, methods()), "the method %q is not known", s)
 			return
 		}
 		a.Method = expr.Literal(s)
@@ -148,14 +152,13 @@ func completionShape() shape[Completion] {
 		}
 		return c.Polling
 	}
-	kindOf := field[Completion]{
-		name: "type", doc: "callback: a callback with an id ends it. polling: it is asked for until it has ended. none: the response ends it.", required: true,
-		schema: schema{"enum": []CompletionKind{CompleteCallback, CompletePolling, CompleteNow}}, read: func(d *decoder, n *node, c *Completion) {
+	kindOf := special("type", "callback: a callback with an id ends it. polling: it is asked for until it has ended. none: the response ends it.",
+		schema{"enum": []CompletionKind{CompleteCallback, CompletePolling, CompleteNow}},
+		func(d *decoder, n *node, c *Completion) {
 			if s, ok := d.words(n); ok && d.oneOf(n, "completion", s, []string{"callback", "polling", "none"}) {
 				c.Kind = CompletionKind(s)
 			}
-		},
-	}
+		}).must()
 	return shape[Completion]{
 		name: "completion", doc: "When an invocation is done.",
 		fields: []field[Completion]{
@@ -164,16 +167,22 @@ func completionShape() shape[Completion] {
 			span("timeout", "How long to wait.", func(c *Completion) *time.Duration { return &c.Timeout }),
 			text("accept_early", "callback: which callbacks count that came before the wait: of this run, any, or of the last so long.",
 				func(c *Completion) *string { return &c.AcceptEarly }).or("run"),
-			{name: "quorum", doc: "callback: how many of several callbacks end it: any, all or a number.", schema: schema{"type": []string{"string", "integer"}}, read: readQuorum},
+			special("quorum", "callback: how many of several callbacks end it: any, all or a number.", schema{"type": []string{"string", "integer"}},
+				readQuorum),
 			span("heartbeat", "callback: how long a progress callback puts the end off.", func(c *Completion) *time.Duration { return &c.Heartbeat }),
-			{name: "path", doc: "polling: what is joined to base_url.", schema: schema{"type": "string"}, read: skip[Completion]},
-			{name: "endpoint", doc: "polling: the whole URL.", schema: schema{"type": "string"}, read: skip[Completion]},
+			special("path", "polling: what is joined to base_url.", schema{"type": "string"},
+				skip[Completion]),
+			special("endpoint", "polling: the whole URL.", schema{"type": "string"},
+				skip[Completion]),
 			templateOf("method", "polling: the HTTP method.", sc.response, func(c *Completion) **expr.Template { return &polling(c).Method }, scalar),
-			templateOf("headers", "polling: headers of the request.", sc.response, func(c *Completion) **expr.Template { return &polling(c).Headers }, mapping),
+			templateOf("headers", "polling: headers of the request.", sc.response,
+				func(c *Completion) **expr.Template { return &polling(c).Headers }, mapping),
 			templateOf("params", "polling: query parameters.", sc.response, func(c *Completion) **expr.Template { return &polling(c).Params }, mapping),
 			template("body", "polling: the body of the request.", sc.response, func(c *Completion) **expr.Template { return &polling(c).Body }),
-			template("status", "polling: the status in the polled response, ${result}.", sc.result, func(c *Completion) **expr.Template { return &polling(c).Status }),
-			texts("success_when", "polling: statuses that mean success; HTTP codes such as 2xx without status.", func(c *Completion) *[]string { return &polling(c).SuccessWhen }),
+			template("status", "polling: the status in the polled response, ${result}.", sc.result,
+				func(c *Completion) **expr.Template { return &polling(c).Status }),
+			texts("success_when", "polling: statuses that mean success; HTTP codes such as 2xx without status.",
+				func(c *Completion) *[]string { return &polling(c).SuccessWhen }),
 			texts("fail_when", "polling: statuses that mean failure.", func(c *Completion) *[]string { return &polling(c).FailWhen }),
 			span("interval", "polling: the pause between requests; 5 s.", func(c *Completion) *time.Duration { return &polling(c).Interval }),
 		},
@@ -194,7 +203,7 @@ func readCompletion(d *decoder, n *node, a *Action) {
 			c.Kind == CompleteCallback && isWaiting || c.Kind == CompletePolling && !isWaiting || !completionShape().has(name) {
 			continue
 		}
-		d.wrongKey(n.fields[name], "", "completion of type %s has no %s", c.Kind, name)
+		d.wrongKeyf(n.fields[name], "", "completion of type %s has no %s", c.Kind, name)
 	}
 	d.completion(c, n, a)
 }
@@ -205,13 +214,13 @@ func (d *decoder) completion(c *Completion, n *node, a *Action) {
 		c.Polling = nil
 		if early := n.get("accept_early"); early.given() && c.AcceptEarly != "run" && c.AcceptEarly != "any" {
 			if _, err := parseDuration(c.AcceptEarly); err != nil {
-				d.wrong(early, "", "accept_early must be run, any or a duration, and is %s", early.word())
+				d.wrongf(early, "", "accept_early must be run, any or a duration, and is %s", early.word())
 			}
 		}
 	case CompletePolling:
 		c.AcceptEarly = ""
 		if a.Type != HTTPClient && a.Type != HTTPServer {
-			d.wrong(n, "", "a component of type %s cannot be polled", a.Type)
+			d.wrongf(n, "", "a component of type %s cannot be polled", a.Type)
 			return
 		}
 		if c.Polling == nil {
@@ -230,7 +239,7 @@ func (d *decoder) completion(c *Completion, n *node, a *Action) {
 		if p.Status == nil {
 			for _, s := range slices.Concat(p.SuccessWhen, p.FailWhen) {
 				if !statusPattern(s) {
-					d.wrong(n, "add status: ${result.…} to judge the response's content", "%q is not an HTTP status", s)
+					d.wrongf(n, "add status: ${result.…} to judge the response's content", "%q is not an HTTP status", s)
 				}
 			}
 		}
@@ -252,6 +261,6 @@ func readQuorum(d *decoder, n *node, c *Completion) {
 	case err == nil && i > 0:
 		c.Quorum = i
 	default:
-		d.wrong(n, "", "quorum must be any, all or a number, and is %s", n.word())
+		d.wrongf(n, "", "quorum must be any, all or a number, and is %s", n.word())
 	}
 }

@@ -20,8 +20,15 @@ func parseDuration(s string) (time.Duration, error) {
 		name string
 		unit time.Duration
 	}{
-		{"ms", time.Millisecond}, {"us", time.Microsecond}, {"µs", time.Microsecond}, {"ns", time.Nanosecond},
-		{"s", time.Second}, {"m", time.Minute}, {"h", time.Hour}, {"d", 24 * time.Hour}, {"w", 7 * 24 * time.Hour},
+		{"ms", time.Millisecond},
+		{"us", time.Microsecond},
+		{"µs", time.Microsecond},
+		{"ns", time.Nanosecond},
+		{"s", time.Second},
+		{"m", time.Minute},
+		{"h", time.Hour},
+		{"d", 24 * time.Hour},
+		{"w", 7 * 24 * time.Hour},
 	}
 	if s == "" {
 		return 0, errAmount

@@ -15,12 +15,15 @@ func componentShape(kind string) shape[Component] {
 	s := shape[Component]{name: "component", doc: "An outside service, or a thing done in the runner.", fields: []field[Component]{
 		text("id", "Its name, where components are a list.", func(c *Component) *string { return &c.ID }),
 		choice("type", "What it is.", func(c *Component) *string { return &c.Type }, componentTypes()...).or(HTTPClient),
-		{name: "action", doc: "What it does, where that is one thing.", schema: schema{"type": "object"}, read: skip[Component]},
-		{name: "actions", doc: "What it does: a list, or a mapping by id.", schema: schema{"type": []string{"array", "object"}}, read: skip[Component]},
+		special("action", "What it does, where that is one thing.", schema{"type": "object"},
+			skip[Component]),
+		special("actions", "What it does: a list, or a mapping by id.", schema{"type": []string{"array", "object"}},
+			skip[Component]),
 	}}
 	if kind == HTTPClient || kind == HTTPServer {
 		s.fields = append(s.fields,
-			field[Component]{name: "base_url", doc: "What path is joined to.", schema: schema{"type": "string"}, read: skip[Component]},
+			special("base_url", "What path is joined to.", schema{"type": "string"},
+				skip[Component]),
 			rate("rate_limit", "Requests it may be sent: 10/s, 600/m. More wait.", func(c *Component) **Rate { return &c.RateLimit }),
 			template("proxy", "The HTTP proxy to go through; as HTTP_PROXY and the like say where it is not given.", newScopes().env,
 				func(c *Component) **expr.Template { return &c.Proxy }),
@@ -86,17 +89,18 @@ func serverFields() []field[Component] {
 	manage := func() shape[Component] {
 		return shape[Component]{name: "manage", doc: "The server's process.", fields: commands}
 	}
-	return append(commands,
+	return slices.Concat(commands, []field[Component]{
 		whole("port", "The port that the server listens on.", func(c *Component) *int { return &server(c).Port }, 1, 65535).or("8000"),
 		text("base_path", "The prefix of its paths.", func(c *Component) *string { return &server(c).BasePath }),
 		headers("env", "Variables of its process.", newScopes().env, func(c *Component) *map[string]*expr.Template { return &server(c).Env }),
 		text("health_path", "A path that answers 200 when it is ready.", func(c *Component) *string { return &server(c).HealthPath }),
-		field[Component]{name: "manage", doc: "The server's process, one level down.", schema: ref(manage), read: func(d *decoder, n *node, c *Component) {
-			if n.given() {
-				manage().read(d, n, c)
-			}
-		}},
-	)
+		special("manage", "The server's process, one level down.", ref(manage),
+			func(d *decoder, n *node, c *Component) {
+				if n.given() {
+					manage().read(d, n, c)
+				}
+			}),
+	})
 }
 
 // readComponents reads the section components.
@@ -112,7 +116,7 @@ func (d *decoder) readComponents(doc *Document, entries []entry) {
 func (d *decoder) component(e entry) *Component {
 	n := e.n
 	if n.kind != mapping {
-		d.wrong(n, "", "a component must be a mapping, and is %s", n.word())
+		d.wrongf(n, "", "a component must be a mapping, and is %s", n.word())
 		return nil
 	}
 	kind := HTTPClient
@@ -136,7 +140,7 @@ func (d *decoder) component(e entry) *Component {
 		case actions.has(name):
 			inline.put(name, f)
 		default:
-			d.wrongKey(f, suggest(name, slices.Concat(shape.names(), actions.names())), "a component of type %s has no field %q", kind, name)
+			d.wrongKeyf(f, suggest(name, slices.Concat(shape.names(), actions.names())), "a component of type %s has no field %q", kind, name)
 		}
 	}
 	shape.read(d, own, c)
@@ -149,7 +153,7 @@ func (d *decoder) component(e entry) *Component {
 	}
 	for _, w := range written {
 		if w.n.kind != mapping {
-			d.wrong(w.n, "", "an action must be a mapping, and is %s", w.n.word())
+			d.wrongf(w.n, "", "an action must be a mapping, and is %s", w.n.word())
 			continue
 		}
 		d.unknown(w.n, "action of type "+kind, append(actions.names(), "id"))
@@ -200,7 +204,7 @@ func (d *decoder) address(kind string, n, own *node, in scope) *expr.Template {
 	endpoint, path, base := n.get("endpoint"), n.get("path"), own.get("base_url")
 	if endpoint.given() {
 		if path.given() {
-			d.wrongKey(path, "keep one of them", "both endpoint and path are given")
+			d.wrongKeyf(path, "keep one of them", "both endpoint and path are given")
 		}
 		return d.template(endpoint, in)
 	}
@@ -217,7 +221,7 @@ func (d *decoder) address(kind string, n, own *node, in scope) *expr.Template {
 	} else if base.given() {
 		s, ok := base.text()
 		if !ok {
-			d.wrong(base, "", "base_url must be text, and is %s", base.word())
+			d.wrongf(base, "", "base_url must be text, and is %s", base.word())
 			return nil
 		}
 		if d.template(base, in) == nil {
@@ -227,21 +231,21 @@ func (d *decoder) address(kind string, n, own *node, in scope) *expr.Template {
 	}
 	if !path.given() {
 		if baseText == "" {
-			d.need(n, "write base_url and path, or endpoint", "it is not said where its requests go")
+			d.needf(n, "write base_url and path, or endpoint", "it is not said where its requests go")
 			return nil
 		}
 		return d.quiet(baseText, in)
 	}
 	s, ok := path.text()
 	if !ok {
-		d.wrong(path, "", "path must be text, and is %s", path.word())
+		d.wrongf(path, "", "path must be text, and is %s", path.word())
 		return nil
 	}
 	if d.template(path, in) == nil {
 		return nil
 	}
 	if baseText == "" {
-		d.need(path, "write base_url in the component, or endpoint in the place of path", "there is no base_url for the path")
+		d.needf(path, "write base_url in the component, or endpoint in the place of path", "there is no base_url for the path")
 		return nil
 	}
 	return d.quiet(joinURL(baseText, s), in)

@@ -1,6 +1,7 @@
 package compose
 
 import (
+	"bytes"
 	"errors"
 	"flag"
 	"os"
@@ -178,7 +179,7 @@ func again(t *testing.T, doc *Document, input string) {
 	if diff := cmp.Diff(dump(t, doc), dump(t, second)); diff != "" {
 		t.Errorf("the source gives another document:\n%s", diff)
 	}
-	if string(doc.Source) != string(second.Source) || doc.Hash != second.Hash || doc.Hash == "" {
+	if !bytes.Equal(doc.Source, second.Source) || doc.Hash != second.Hash || doc.Hash == "" {
 		t.Errorf("the source is not stable:\n%s", cmp.Diff(string(doc.Source), string(second.Source)))
 	}
 }

@@ -14,11 +14,12 @@ func controllerFields() []field[Controller] {
 		whole("port", "The port to listen on.", func(c *Controller) *int { return &c.Port }, 0, 65535).or("8080"),
 		text("base_path", "The prefix of the API.", func(c *Controller) *string { return &c.BasePath }).or("/api"),
 		part("tls", "The certificate to serve HTTPS with.", tlsShape, func(c *Controller) **TLS { return &c.TLS }),
-		{name: "auth", doc: "Who may call.", schema: ref(authShape), read: func(d *decoder, n *node, c *Controller) {
-			if n.given() {
-				authShape().read(d, n, c)
-			}
-		}},
+		special("auth", "Who may call.", ref(authShape),
+			func(d *decoder, n *node, c *Controller) {
+				if n.given() {
+					authShape().read(d, n, c)
+				}
+			}),
 	}
 }
 
@@ -44,16 +45,18 @@ func webuiShape() shape[Controller] {
 func controllerShape() shape[Controller] {
 	s := shape[Controller]{name: "controller", doc: "The HTTP API.", fields: controllerFields()}
 	s.fields = append(s.fields,
-		field[Controller]{name: "adapter", doc: "The fields of the controller, one level down.", schema: ref(adapterShape), read: func(d *decoder, n *node, c *Controller) {
-			if n.given() {
-				adapterShape().read(d, n, c)
-			}
-		}},
-		field[Controller]{name: "webui", doc: "The dashboard.", schema: ref(webuiShape), read: func(d *decoder, n *node, c *Controller) {
-			if n.given() {
-				webuiShape().read(d, n, c)
-			}
-		}},
+		special("adapter", "The fields of the controller, one level down.", ref(adapterShape),
+			func(d *decoder, n *node, c *Controller) {
+				if n.given() {
+					adapterShape().read(d, n, c)
+				}
+			}),
+		special("webui", "The dashboard.", ref(webuiShape),
+			func(d *decoder, n *node, c *Controller) {
+				if n.given() {
+					webuiShape().read(d, n, c)
+				}
+			}),
 	)
 	return s
 }
@@ -67,7 +70,7 @@ func (d *decoder) readController(doc *Document, n *node) {
 	if adapter := n.get("adapter"); adapter.given() {
 		for _, f := range controllerFields() {
 			if v := n.get(f.name); v.given() {
-				d.wrongKey(v, "keep one of them", "both %s and adapter are given", f.name)
+				d.wrongKeyf(v, "keep one of them", "both %s and adapter are given", f.name)
 			}
 		}
 		c.PortGiven = adapter.get("port").given()

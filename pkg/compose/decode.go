@@ -25,13 +25,13 @@ type decoder struct {
 	outputs  []workflowUses
 }
 
-// wrong reports a problem at a value.
-func (d *decoder) wrong(n *node, hint, format string, args ...any) {
+// wrongf reports a problem at a value.
+func (d *decoder) wrongf(n *node, hint, format string, args ...any) {
 	d.report(&d.problems, n.place(), n.path, fmt.Sprintf(format, args...), hint)
 }
 
-// wrongKey reports a problem at the key that leads to a value.
-func (d *decoder) wrongKey(n *node, hint, format string, args ...any) {
+// wrongKeyf reports a problem at the key that leads to a value.
+func (d *decoder) wrongKeyf(n *node, hint, format string, args ...any) {
 	pos := n.key
 	if pos == (Pos{}) {
 		pos = n.pos
@@ -39,8 +39,8 @@ func (d *decoder) wrongKey(n *node, hint, format string, args ...any) {
 	d.report(&d.problems, pos, n.path, fmt.Sprintf(format, args...), hint)
 }
 
-// need reports what must be there before the document can be started.
-func (d *decoder) need(n *node, hint, format string, args ...any) {
+// needf reports what must be there before the document can be started.
+func (d *decoder) needf(n *node, hint, format string, args ...any) {
 	d.report(&d.needs, n.place(), n.path, fmt.Sprintf(format, args...), hint)
 }
 
@@ -114,7 +114,7 @@ func (s shape[T]) read(d *decoder, n *node, into *T) bool {
 			s.short.read(d, n, into)
 			return true
 		}
-		d.wrong(n, "", "%s must be a mapping, and is %s", s.article(), n.word())
+		d.wrongf(n, "", "%s must be a mapping, and is %s", s.article(), n.word())
 		return false
 	}
 	d.unknown(n, s.name, s.names())
@@ -135,7 +135,7 @@ func (s shape[T]) defaults(d *decoder, at *node, into *T, n *node) {
 			if v == nil {
 				v = at
 			}
-			d.wrong(v, "", "%s needs %s", s.article(), f.name)
+			d.wrongf(v, "", "%s needs %s", s.article(), f.name)
 		}
 	}
 }
@@ -162,7 +162,7 @@ func article(name string) string {
 func (d *decoder) unknown(n *node, what string, known []string) {
 	for _, name := range n.names {
 		if !slices.Contains(known, name) {
-			d.wrongKey(n.fields[name], suggest(name, known), "%s has no field %q", article(what), name)
+			d.wrongKeyf(n.fields[name], suggest(name, known), "%s has no field %q", article(what), name)
 		}
 	}
 }

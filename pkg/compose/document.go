@@ -64,7 +64,7 @@ func (d *Document) Listener(id string) *Listener {
 	return nil
 }
 
-// DefaultID is the id of a thing that is alone of its kind and has none: __listener__, __workflow__, …
+// DefaultID is the id of a thing that is alone of its kind and has none: __listener__, __workflow__, … for the others.
 func DefaultID(kind string) string { return "__" + kind + "__" }
 
 // DefaultCallbackID is the id of a callback whose endpoint has no identify_by.

@@ -13,6 +13,11 @@ import (
 
 // The kinds of fields. Each reads a node into what p points at, and knows its JSON Schema.
 
+// special is a field that is read in its own way.
+func special[T any](name, doc string, of schema, read func(d *decoder, n *node, into *T)) field[T] {
+	return field[T]{name: name, doc: doc, schema: of, read: read}
+}
+
 // text is a string; a number or a boolean is taken as it is written.
 func text[T any](name, doc string, p func(*T) *string) field[T] {
 	return field[T]{name: name, doc: doc, schema: schema{"type": "string"}, read: func(d *decoder, n *node, into *T) {
@@ -36,7 +41,7 @@ func (d *decoder) oneOf(n *node, name, word string, words []string) bool {
 	if slices.Contains(words, word) {
 		return true
 	}
-	d.wrong(n, suggest(word, words), "%s %q is not known", name, word)
+	d.wrongf(n, suggest(word, words), "%s %q is not known", name, word)
 	return false
 }
 
@@ -57,9 +62,9 @@ func (d *decoder) integer(n *node, name string, least, most int) (int, bool) {
 	i, err := strconv.Atoi(strings.TrimSpace(value.Text(v)))
 	switch {
 	case err != nil || isBool(v):
-		d.wrong(n, "", "%s must be a whole number, and is %s", name, shown(n, v))
+		d.wrongf(n, "", "%s must be a whole number, and is %s", name, shown(n, v))
 	case i < least || i > most:
-		d.wrong(n, "", "%s must be from %d to %d, and is %d", name, least, most, i)
+		d.wrongf(n, "", "%s must be from %d to %d, and is %d", name, least, most, i)
 	default:
 		return i, true
 	}
@@ -92,7 +97,7 @@ func toggle[T any](name, doc string, p func(*T) *bool) field[T] {
 		case "false":
 			*p(into) = false
 		default:
-			d.wrong(n, "", "%s must be true or false, and is %s", name, shown(n, v))
+			d.wrongf(n, "", "%s must be true or false, and is %s", name, shown(n, v))
 		}
 	}}
 }
@@ -113,7 +118,7 @@ func (d *decoder) duration(n *node, name string) (time.Duration, bool) {
 	}
 	t, err := parseDuration(value.Text(v))
 	if err != nil || isBool(v) {
-		d.wrong(n, `write milliseconds as a number, or a unit: "250ms", "30s", "5m", "2h", "7d"`, "%s must be a duration, and is %s", name, shown(n, v))
+		d.wrongf(n, `write milliseconds as a number, or a unit: "250ms", "30s", "5m", "2h", "7d"`, "%s must be a duration, and is %s", name, shown(n, v))
 		return 0, false
 	}
 	return t, true
@@ -128,7 +133,7 @@ func amount[T any](name, doc string, p func(*T) *int64) field[T] {
 		}
 		size, err := parseSize(value.Text(v))
 		if err != nil || isBool(v) {
-			d.wrong(n, `write bytes as a number, or a unit: "512KiB", "4MiB", "1GB"`, "%s must be a size, and is %s", name, shown(n, v))
+			d.wrongf(n, `write bytes as a number, or a unit: "512KiB", "4MiB", "1GB"`, "%s must be a size, and is %s", name, shown(n, v))
 			return
 		}
 		*p(into) = size
@@ -152,7 +157,7 @@ func (d *decoder) many(n *node) []string {
 	}
 	for _, item := range items {
 		if !item.given() {
-			d.wrong(item, "", "this must be text")
+			d.wrongf(item, "", "this must be text")
 		} else if s, ok := d.words(item); ok {
 			all = append(all, s)
 		}
@@ -174,8 +179,8 @@ func templateOf[T any](name, doc string, in scope, p func(*T) **expr.Template, k
 	read := f.read
 	f.read = func(d *decoder, n *node, into *T) {
 		s, isText := n.text()
-		if !slices.Contains(kinds, n.kind) && n.given() && !(isText && hasExpression(s)) {
-			d.wrong(n, "", "%s must be %s, and is %s", name, kinds[0], n.word())
+		if !slices.Contains(kinds, n.kind) && n.given() && (!isText || !hasExpression(s)) {
+			d.wrongf(n, "", "%s must be %s, and is %s", name, kinds[0], n.word())
 			return
 		}
 		read(d, n, into)
@@ -211,7 +216,7 @@ func parts[T, U any](name, doc string, s func() shape[U], p func(*T) *[]*U) fiel
 func (d *decoder) items(n *node, name string) []*node {
 	if n.kind != list {
 		if n.given() {
-			d.wrong(n, "", "%s must be a list, and is %s", name, n.word())
+			d.wrongf(n, "", "%s must be a list, and is %s", name, n.word())
 		}
 		return nil
 	}
@@ -223,7 +228,7 @@ func (d *decoder) items(n *node, name string) []*node {
 func (d *decoder) plain(n *node) (any, bool) {
 	if n.kind != scalar {
 		if n.given() {
-			d.wrong(n, "", "this must be a single value, and is %s", n.word())
+			d.wrongf(n, "", "this must be a single value, and is %s", n.word())
 		}
 		return nil, false
 	}
@@ -242,7 +247,7 @@ func (d *decoder) plain(n *node) (any, bool) {
 	switch v.(type) {
 	case nil:
 		if err != nil {
-			d.wrong(n, "", "%v", err)
+			d.wrongf(n, "", "%v", err)
 		}
 		return nil, false
 	case bool, string, int64, float64:

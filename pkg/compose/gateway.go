@@ -2,6 +2,7 @@ package compose
 
 import (
 	"encoding/json"
+	"errors"
 	"fmt"
 	"slices"
 	"strconv"
@@ -34,10 +35,9 @@ func gatewayShape() shape[Gateway] {
 		choice("type", "The kind of tunnel.", func(g *Gateway) *string { return &g.Type }, HTTPTunnel, SSHTunnel),
 		choice("driver", "Of an http-tunnel: whose tunnel it is.", func(g *Gateway) *string { return &g.Driver }, Ngrok, Cloudflare),
 		choice("runtime", "Where it runs.", func(g *Gateway) *string { return &g.Runtime }, "native", "docker").or("native"),
-		{
-			name: "port", doc: `The local port, or a list of them; of an ssh-tunnel also "REMOTE:LOCAL" and "REMOTE:HOST:LOCAL".`, required: true,
-			schema: oneOrMany(schema{"type": []string{"integer", "string"}}), read: readPorts,
-		},
+		special("port", `The local port, or a list of them; of an ssh-tunnel also "REMOTE:LOCAL" and "REMOTE:HOST:LOCAL".`,
+			oneOrMany(schema{"type": []string{"integer", "string"}}),
+			readPorts).must(),
 		text("target", "The host that the ports are on.", func(g *Gateway) *string { return &g.Target }).or("localhost"),
 		setting("authtoken", "ngrok: the account's token.", func(g *Gateway) **expr.Template { return &g.AuthToken }),
 		setting("domain", "ngrok: the domain to serve.", func(g *Gateway) **expr.Template { return &g.Domain }),
@@ -47,7 +47,8 @@ func gatewayShape() shape[Gateway] {
 		setting("tunnel", "cloudflare: the id or name of a tunnel, with credentials_file.", func(g *Gateway) **expr.Template { return &g.Tunnel }),
 		setting("credentials_file", "cloudflare: the tunnel's credentials.", func(g *Gateway) **expr.Template { return &g.CredentialsFile }),
 		setting("hostname", "cloudflare: the host name that leads to a named tunnel.", func(g *Gateway) **expr.Template { return &g.Hostname }),
-		setting("public_url", "ssh: the address that people use, where it is not http://HOST:REMOTE.", func(g *Gateway) **expr.Template { return &g.PublicURL }),
+		setting("public_url", "ssh: the address that people use, where it is not http://HOST:REMOTE.",
+			func(g *Gateway) **expr.Template { return &g.PublicURL }),
 		choice("url_from", "ssh: session, where the server announces the URL.", func(g *Gateway) *string { return &g.URLFrom }, "session"),
 		part("connection", "ssh: the server and the account.", connectionShape, func(g *Gateway) **SSHConnection { return &g.Connection }),
 		text("on_url", "A workflow that is run with {port, public_url, previous_url, generation} whenever the URL is new.",
@@ -62,20 +63,20 @@ func readPorts(d *decoder, n *node, g *Gateway) {
 	items := []*node{n}
 	if n.kind == list {
 		if items = n.items; len(items) == 0 {
-			d.wrong(n, "", "port is an empty list")
+			d.wrongf(n, "", "port is an empty list")
 		}
 	}
 	for _, item := range items {
 		s, ok := d.words(item)
 		if !ok {
 			if !item.given() {
-				d.wrong(item, "", "port must be a number")
+				d.wrongf(item, "", "port must be a number")
 			}
 			continue
 		}
 		f, err := parseForward(s)
 		if err != nil {
-			d.wrong(item, `write 8090, "9000:8090" or "9000:10.0.0.5:8090"`, "port %q: %v", s, err)
+			d.wrongf(item, `write 8090, "9000:8090" or "9000:10.0.0.5:8090"`, "port %q: %v", s, err)
 			continue
 		}
 		g.Ports = append(g.Ports, f)
@@ -85,7 +86,7 @@ func readPorts(d *decoder, n *node, g *Gateway) {
 func parseForward(s string) (PortForward, error) {
 	parts := strings.Split(s, ":")
 	if len(parts) > 3 {
-		return PortForward{}, fmt.Errorf("has more than three parts")
+		return PortForward{}, errors.New("has more than three parts")
 	}
 	port := func(s string, least int) (int, error) {
 		p, err := strconv.Atoi(strings.TrimSpace(s))
@@ -109,7 +110,7 @@ func parseForward(s string) (PortForward, error) {
 	}
 	if len(parts) == 3 {
 		if f.Host = strings.TrimSpace(parts[1]); f.Host == "" {
-			return PortForward{}, fmt.Errorf("the host is empty")
+			return PortForward{}, errors.New("the host is empty")
 		}
 	}
 	return f, nil
@@ -138,12 +139,14 @@ func connectionShape() shape[SSHConnection] {
 	return shape[SSHConnection]{name: "connection", doc: "An ssh server and account.", fields: []field[SSHConnection]{
 		setting("host", "The server.", func(c *SSHConnection) **expr.Template { return &c.Host }).must(),
 		whole("port", "The server's port.", func(c *SSHConnection) *int { return &c.Port }, 1, 65535).or("22"),
-		{name: "auth", doc: "How the account is proved.", schema: ref(authShape), required: true, read: func(d *decoder, n *node, c *SSHConnection) {
-			if authShape().read(d, n, &auth{c}) {
-				d.sshAuth(c, n)
-			}
-		}},
-		setting("known_hosts", "The file of known host keys; ~/.ssh/known_hosts where it is not given.", func(c *SSHConnection) **expr.Template { return &c.KnownHosts }),
+		special("auth", "How the account is proved.", ref(authShape),
+			func(d *decoder, n *node, c *SSHConnection) {
+				if authShape().read(d, n, &auth{c}) {
+					d.sshAuth(c, n)
+				}
+			}).must(),
+		setting("known_hosts", "The file of known host keys; ~/.ssh/known_hosts where it is not given.",
+			func(c *SSHConnection) **expr.Template { return &c.KnownHosts }),
 		toggle("insecure_ignore_host_key", "Take any host key. For tests alone.", func(c *SSHConnection) *bool { return &c.InsecureIgnoreHostKey }),
 		span("keepalive_interval", "How often the connection is probed.", func(c *SSHConnection) *time.Duration { return &c.KeepaliveInterval }).or("10s"),
 		span("retry_interval", "The first pause before connecting again.", func(c *SSHConnection) *time.Duration { return &c.RetryInterval }).or("5s"),
@@ -155,12 +158,12 @@ func (d *decoder) sshAuth(c *SSHConnection, n *node) {
 	needed := map[string][]string{"keyfile": {"username", "keyfile"}, "password": {"username", "password"}, "agent": {"username"}}[c.AuthType]
 	for _, name := range needed {
 		if !n.get(name).given() {
-			d.wrong(n, "", "auth of type %s needs %s", c.AuthType, name)
+			d.wrongf(n, "", "auth of type %s needs %s", c.AuthType, name)
 		}
 	}
 	for _, name := range []string{"keyfile", "passphrase", "password"} {
 		if v := n.get(name); v.given() && !slices.Contains(needed, name) && (name != "passphrase" || c.AuthType != "keyfile") {
-			d.wrongKey(v, "", "auth of type %s has no %s", c.AuthType, name)
+			d.wrongKeyf(v, "", "auth of type %s has no %s", c.AuthType, name)
 		}
 	}
 	d.settingFile(c.Keyfile, n.get("keyfile"))
@@ -224,7 +227,7 @@ func (d *decoder) gateway(g *Gateway, n *node) {
 		case g.Driver != "":
 			g.Type = HTTPTunnel
 		default:
-			d.wrong(n, "write type: http-tunnel or type: ssh-tunnel", "a gateway needs type")
+			d.wrongf(n, "write type: http-tunnel or type: ssh-tunnel", "a gateway needs type")
 			return
 		}
 	}
@@ -237,18 +240,18 @@ func (d *decoder) gateway(g *Gateway, n *node) {
 	case g.Type == SSHTunnel:
 		g.Driver = SSH
 		if !n.get("connection").given() {
-			d.wrong(n, "", "an ssh-tunnel needs connection")
+			d.wrongf(n, "", "an ssh-tunnel needs connection")
 		}
 	case g.Driver == "":
 		if !n.get("driver").given() {
-			d.wrong(n, "write driver: ngrok or driver: cloudflare", "an http-tunnel needs driver")
+			d.wrongf(n, "write driver: ngrok or driver: cloudflare", "an http-tunnel needs driver")
 		}
 		return
 	}
 	for _, name := range n.names {
 		for driver, names := range mine {
 			if driver != g.Driver && slices.Contains(names, name) && n.get(name).given() && !slices.Contains(mine[g.Driver], name) {
-				d.wrongKey(n.get(name), "", "a gateway of %s has no %s", g.Driver, name)
+				d.wrongKeyf(n.get(name), "", "a gateway of %s has no %s", g.Driver, name)
 				break
 			}
 		}
@@ -256,7 +259,7 @@ func (d *decoder) gateway(g *Gateway, n *node) {
 	if g.Driver != SSH {
 		for _, p := range g.Ports {
 			if p.Remote != p.Local || p.Host != "" {
-				d.wrong(n.get("port"), "write the local port alone, and the host as target", "only an ssh-tunnel chooses its remote port")
+				d.wrongf(n.get("port"), "write the local port alone, and the host as target", "only an ssh-tunnel chooses its remote port")
 				break
 			}
 		}
@@ -271,18 +274,18 @@ func (d *decoder) cloudflare(g *Gateway, n *node) {
 	token, tunnel, file := n.get("token"), n.get("tunnel"), n.get("credentials_file")
 	switch {
 	case token.given() && tunnel.given():
-		d.wrongKey(tunnel, "keep one of them", "both token and tunnel are given")
+		d.wrongKeyf(tunnel, "keep one of them", "both token and tunnel are given")
 	case tunnel.given() && !file.given():
-		d.wrong(tunnel, "it is the JSON file that `cloudflared tunnel create` wrote", "tunnel needs credentials_file")
+		d.wrongf(tunnel, "it is the JSON file that `cloudflared tunnel create` wrote", "tunnel needs credentials_file")
 	case file.given() && !tunnel.given():
-		d.wrongKey(file, "", "credentials_file needs tunnel")
+		d.wrongKeyf(file, "", "credentials_file needs tunnel")
 	}
 	if g.Replicas == "all" && !token.given() && !tunnel.given() {
-		d.wrong(n.get("replicas"), "", "only a named tunnel can be held by several processes")
+		d.wrongf(n.get("replicas"), "", "only a named tunnel can be held by several processes")
 	}
 	if path := d.settingFile(g.CredentialsFile, file); path != "" {
 		if data, err := d.look(path); err == nil && !json.Valid(data) {
-			d.need(file, "", "the credentials file is not JSON")
+			d.needf(file, "", "the credentials file is not JSON")
 		}
 	}
 }

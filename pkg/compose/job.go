@@ -58,18 +58,22 @@ func jobShape() shape[draft] {
 		choice("type", "What the job is.", func(j *draft) *string { return &j.Type }, jobTypes()...).or(JobComponent),
 		text("component", "The component that does it; the only one where it is not given.", func(j *draft) *string { return &j.Component }),
 		text("action", "Which of the component's actions.", func(j *draft) *string { return &j.Action }),
-		template("input", "What the component gets as ${input}; the run's input where it is not given.", sc.input, func(j *draft) **expr.Template { return &j.Input }),
+		template("input", "What the component gets as ${input}; the run's input where it is not given.", sc.input,
+			func(j *draft) **expr.Template { return &j.Input }),
 		template("output", "What others get as ${jobs.ID.output}; the component's output where it is not given.", sc.output,
 			func(j *draft) **expr.Template { return &j.Output }),
-		{name: "depends_on", doc: "Jobs that must be done before; a list within is satisfied when one of it is.", schema: dependsSchema(), read: readDepends},
+		special("depends_on", "Jobs that must be done before; a list within is satisfied when one of it is.", dependsSchema(),
+			readDepends),
 		template("when", "The job is left out where this is false.", sc.input, func(j *draft) **expr.Template { return &j.When }),
 		span("timeout", "How long the job may take, all attempts together.", func(j *draft) *time.Duration { return &j.Timeout }),
-		{name: "retry", doc: "How often a failed job is tried again.", schema: ref(retryShape), read: func(d *decoder, n *node, j *draft) {
-			if n.given() {
-				retryShape().read(d, n, &j.Retry)
-			}
-		}},
-		{name: "on_error", doc: "What happens when the job has failed: ignore, {output, to}, or a list of jobs that stand in.", schema: onErrorSchema(), read: readOnError},
+		special("retry", "How often a failed job is tried again.", ref(retryShape),
+			func(d *decoder, n *node, j *draft) {
+				if n.given() {
+					retryShape().read(d, n, &j.Retry)
+				}
+			}),
+		special("on_error", "What happens when the job has failed: ignore, {output, to}, or a list of jobs that stand in.", onErrorSchema(),
+			readOnError),
 		whole("max_run_count", "How often the job may run within one run.", func(j *draft) *int { return &j.MaxRunCount }, 1, 1_000_000).or("25"),
 	}}
 	s.fields = append(s.fields, typedJobFields(sc)...)
@@ -77,7 +81,8 @@ func jobShape() shape[draft] {
 }
 
 func retryShape() shape[Retry] {
-	attempts := whole("max_attempts", "How often it is tried, the first time included.", func(r *Retry) *int { return &r.MaxAttempts }, 1, 1_000_000).must()
+	attempts := whole("max_attempts", "How often it is tried, the first time included.",
+		func(r *Retry) *int { return &r.MaxAttempts }, 1, 1_000_000).must()
 	return shape[Retry]{
 		name: "retry", doc: "How often and when a failed job is tried again.",
 		fields: []field[Retry]{
@@ -100,13 +105,13 @@ func readDepends(d *decoder, n *node, j *draft) {
 		group := []*node{item}
 		if item.kind == list {
 			if group = item.items; len(group) == 0 {
-				d.wrong(item, "", "a group of depends_on is empty")
+				d.wrongf(item, "", "a group of depends_on is empty")
 				continue
 			}
 		}
 		for _, member := range group {
 			if _, ok := member.text(); !ok && member.given() {
-				d.wrong(member, "write depends_on: [a, [b, c]]", "depends_on takes ids of jobs, and this is %s", member.word())
+				d.wrongf(member, "write depends_on: [a, [b, c]]", "depends_on takes ids of jobs, and this is %s", member.word())
 				group = nil
 				break
 			}
@@ -120,9 +125,10 @@ func readDepends(d *decoder, n *node, j *draft) {
 func onErrorShape() shape[draft] {
 	return shape[draft]{name: "on_error", doc: "What happens when a job has failed.", fields: []field[draft]{
 		template("output", "What stands for the job's output.", newScopes().output, func(j *draft) **expr.Template { return &j.OnError.Output }),
-		{name: "to", doc: "The job to go on with.", schema: schema{"type": "string"}, read: func(d *decoder, n *node, j *draft) {
-			d.route(n, j, &j.OnError.To)
-		}},
+		special("to", "The job to go on with.", schema{"type": "string"},
+			func(d *decoder, n *node, j *draft) {
+				d.route(n, j, &j.OnError.To)
+			}),
 	}}
 }
 
@@ -131,17 +137,17 @@ func readOnError(d *decoder, n *node, j *draft) {
 	case null:
 	case list:
 		if len(n.items) == 0 {
-			d.wrong(n, "write on_error: ignore, where nothing is to be done", "on_error is an empty list")
+			d.wrongf(n, "write on_error: ignore, where nothing is to be done", "on_error is an empty list")
 		}
 		j.fallback = n
 	case scalar:
 		if n.value != "ignore" {
-			d.wrong(n, "write ignore, {output, to}, or a list of jobs", "on_error %s is not known", n.word())
+			d.wrongf(n, "write ignore, {output, to}, or a list of jobs", "on_error %s is not known", n.word())
 		}
 		j.OnError.Ignore = true
 	default:
 		if onErrorShape().read(d, n, j) && len(n.names) == 0 {
-			d.wrong(n, "", "on_error needs output or to")
+			d.wrongf(n, "", "on_error needs output or to")
 		}
 	}
 }
@@ -157,14 +163,14 @@ func (d *decoder) route(n *node, j *draft, to *string) {
 }
 
 // jobList reads the jobs of one list.
-func (d *decoder) jobList(w *Workflow, entries []entry) []*Job {
+func (d *decoder) jobList(entries []entry) []*Job {
 	var jobs []*Job
 	for _, e := range entries {
 		if e.n.kind != mapping {
-			d.wrong(e.n, "", "a job must be a mapping, and is %s", e.n.word())
+			d.wrongf(e.n, "", "a job must be a mapping, and is %s", e.n.word())
 			continue
 		}
-		j := d.job(w, e)
+		j := d.job(e)
 		jobs = append(jobs, j)
 	}
 	for _, j := range jobs {
@@ -173,7 +179,7 @@ func (d *decoder) jobList(w *Workflow, entries []entry) []*Job {
 	return jobs
 }
 
-func (d *decoder) job(w *Workflow, e entry) *Job {
+func (d *decoder) job(e entry) *Job {
 	d.uses = nil
 	j := &Job{Pos: e.n.place(), Retry: Retry{MaxAttempts: 1, Backoff: "fixed"}}
 	dr := &draft{Job: j, n: e.n}
@@ -198,14 +204,14 @@ func (d *decoder) fits(j *draft) {
 			}
 		}
 		if len(owners) > 0 && !slices.Contains(owners, j.Type) && j.n.fields[name].given() {
-			d.wrongKey(j.n.fields[name], "it belongs to type: "+strings.Join(owners, " or type: "), "a job of type %s has no %s", j.Type, name)
+			d.wrongKeyf(j.n.fields[name], "it belongs to type: "+strings.Join(owners, " or type: "), "a job of type %s has no %s", j.Type, name)
 		}
 	}
 	d.typedJob(j)
 }
 
 // fallbacks reads the jobs of on_error, and theirs in turn. They are routed to by the job that has failed.
-func (d *decoder) fallbacks(w *Workflow, jobs []*Job) []*Job {
+func (d *decoder) fallbacks(jobs []*Job) []*Job {
 	var all []*Job
 	for _, j := range jobs {
 		dr := d.jobs[j]
@@ -214,7 +220,7 @@ func (d *decoder) fallbacks(w *Workflow, jobs []*Job) []*Job {
 		}
 		if d.depth++; d.depth > maxDepth {
 			d.depth--
-			d.wrong(dr.fallback, "", "on_error is nested too deep")
+			d.wrongf(dr.fallback, "", "on_error is nested too deep")
 			continue
 		}
 		var entries []entry
@@ -229,14 +235,14 @@ func (d *decoder) fallbacks(w *Workflow, jobs []*Job) []*Job {
 			}
 			entries = append(entries, entry{id, n})
 		}
-		list := d.jobList(w, entries)
+		list := d.jobList(entries)
 		for _, f := range list {
 			f.RoutedOnly = true
 			d.jobs[f].parent = j
 			j.OnError.Jobs = append(j.OnError.Jobs, f.ID)
 		}
 		all = append(all, list...)
-		all = append(all, d.fallbacks(w, list)...)
+		all = append(all, d.fallbacks(list)...)
 		d.depth--
 	}
 	return all
@@ -250,7 +256,7 @@ func (d *decoder) float(n *node, name string) (float64, bool) {
 	}
 	f, err := strconv.ParseFloat(value.Text(v), 64)
 	if err != nil || isBool(v) {
-		d.wrong(n, "", "%s must be a number, and is %s", name, n.word())
+		d.wrongf(n, "", "%s must be a number, and is %s", name, n.word())
 		return 0, false
 	}
 	return f, true

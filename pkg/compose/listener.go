@@ -60,7 +60,7 @@ func (d *decoder) wantFile(n *node, path string) bool {
 		return true
 	}
 	if _, err := d.look(path); err != nil {
-		d.need(n, "", "%v", err)
+		d.needf(n, "", "%v", err)
 		return false
 	}
 	return true
@@ -72,7 +72,8 @@ func endpointFields[T any](in scope, e func(*T) endpoint) []field[T] {
 		text("path", "The path, with the listener's base_path in front; {name} stands for one segment.", func(t *T) *string { return e(t).path }).must(),
 		text("method", "The HTTP method.", func(t *T) *string { return e(t).method }).or("POST"),
 		toggle("bulk", "One request brings several items.", func(t *T) *bool { return e(t).bulk }).or("false"),
-		template("item", "The list of items in bulk, else the part of the body that ${item} stands for.", in, func(t *T) **expr.Template { return e(t).item }),
+		template("item", "The list of items in bulk, else the part of the body that ${item} stands for.", in,
+			func(t *T) **expr.Template { return e(t).item }),
 		template("when", "Requests for which this is false go to the next endpoint on the path.", in, func(t *T) **expr.Template { return e(t).when }),
 		part("verify", "How the signature is checked.", verifyShape, func(t *T) **Verify { return e(t).verify }),
 		part("handshake", "The provider's handshake that is answered here.", handshakeShape, func(t *T) **Handshake { return e(t).handshake }),
@@ -88,7 +89,8 @@ func callbackShape() shape[Callback] {
 	in := newScopes().received
 	s := shape[Callback]{name: "callback", doc: "An endpoint that takes callbacks.", fields: endpointFields(in, callbackEndpoint)}
 	s.fields = append(s.fields,
-		template("identify_by", "The id that a run waits for; "+DefaultCallbackID+" where it is not given.", in, func(c *Callback) **expr.Template { return &c.IdentifyBy }),
+		template("identify_by", "The id that a run waits for; "+DefaultCallbackID+" where it is not given.", in,
+			func(c *Callback) **expr.Template { return &c.IdentifyBy }),
 		template("status", "The status that success_when and fail_when judge.", in, func(c *Callback) **expr.Template { return &c.Status }),
 		texts("success_when", "Values of status that mean success.", func(c *Callback) *[]string { return &c.SuccessWhen }),
 		texts("fail_when", "Values of status that mean failure.", func(c *Callback) *[]string { return &c.FailWhen }),
@@ -124,7 +126,7 @@ func headers[T any](name, doc string, in scope, p func(*T) *map[string]*expr.Tem
 	return field[T]{name: name, doc: doc, schema: schema{"type": "object"}, read: func(d *decoder, n *node, into *T) {
 		if n.kind != mapping {
 			if n.given() {
-				d.wrong(n, "", "%s must be a mapping, and is %s", name, n.word())
+				d.wrongf(n, "", "%s must be a mapping, and is %s", name, n.word())
 			}
 			return
 		}
@@ -148,7 +150,7 @@ func rate[T any](name, doc string, p func(*T) **Rate) field[T] {
 		}
 		r, err := parseRate(s)
 		if err != nil {
-			d.wrong(n, "write an amount per time: 10/s, 600/m, 100/10s", "%s must be a rate, and is %s", name, n.word())
+			d.wrongf(n, "write an amount per time: 10/s, 600/m, 100/10s", "%s must be a rate, and is %s", name, n.word())
 			return
 		}
 		*p(into) = r
@@ -167,7 +169,7 @@ func (d *decoder) readListeners(doc *Document, entries []entry) {
 func (d *decoder) listener(e entry) *Listener {
 	n := e.n
 	if n.kind != mapping {
-		d.wrong(n, "", "a listener must be a mapping, and is %s", n.word())
+		d.wrongf(n, "", "a listener must be a mapping, and is %s", n.word())
 		return nil
 	}
 	l := &Listener{Pos: n.place(), Port: -1}
@@ -218,9 +220,9 @@ func (d *decoder) inlineEndpoint(n *node) (own, inline *node, isTrigger bool) {
 		case mine.has(name):
 			own.put(name, f)
 		case !callback.has(name) && !trigger.has(name):
-			d.wrongKey(f, suggest(name, slices.Concat(mine.names(), callback.names())), "a listener has no field %q", name)
+			d.wrongKeyf(f, suggest(name, slices.Concat(mine.names(), callback.names())), "a listener has no field %q", name)
 		case several:
-			d.wrongKey(f, "move it into an entry of callbacks or triggers", "a listener with several endpoints has no %s of its own", name)
+			d.wrongKeyf(f, "move it into an entry of callbacks or triggers", "a listener with several endpoints has no %s of its own", name)
 		default:
 			if inline == nil {
 				inline = &node{kind: mapping, pos: n.pos, key: n.key, path: n.path}
@@ -244,7 +246,7 @@ func (d *decoder) listenerURLs(l *Listener, n *node) {
 	if l.PublicURL != "" {
 		u, err := url.Parse(l.PublicURL)
 		if err != nil || u.Scheme != "http" && u.Scheme != "https" || u.Host == "" || u.RawQuery != "" || u.Fragment != "" {
-			d.wrong(n.get("public_url"), "write https://host, without a query", "public_url must be an http or https URL, and is %q", l.PublicURL)
+			d.wrongf(n.get("public_url"), "write https://host, without a query", "public_url must be an http or https URL, and is %q", l.PublicURL)
 		}
 		l.PublicURL = strings.TrimRight(l.PublicURL, "/")
 	}
@@ -256,7 +258,7 @@ func (d *decoder) network(n *node, s string) {
 		return
 	}
 	if _, err := netip.ParseAddr(s); err != nil {
-		d.wrong(n, "write 192.0.2.7 or 192.0.2.0/24", "%q is neither an address nor a network", s)
+		d.wrongf(n, "write 192.0.2.7 or 192.0.2.0/24", "%q is neither an address nor a network", s)
 	}
 }
 

@@ -112,7 +112,7 @@ func (d *decoder) layer(file string, data []byte) *node {
 	case n.kind == null:
 		n.kind = mapping // an empty file: as good as {}
 	case n.kind != mapping:
-		d.wrong(n, "", "a compose file must be a mapping, and is %s", n.word())
+		d.wrongf(n, "", "a compose file must be a mapping, and is %s", n.word())
 		n = nil
 	}
 	return n
@@ -213,7 +213,7 @@ func (d *decoder) document(root *node) *Document {
 	doc := &Document{Components: map[string]*Component{}}
 	for _, name := range root.names {
 		if !strings.HasPrefix(name, "x-") && !slices.Contains(top(), name) {
-			d.wrongKey(root.fields[name], suggest(name, top()), "a compose file has no section %q", name)
+			d.wrongKeyf(root.fields[name], suggest(name, top()), "a compose file has no section %q", name)
 		}
 	}
 	kinds := sections()
@@ -228,7 +228,7 @@ func (d *decoder) document(root *node) *Document {
 	d.order(doc)
 	doc.Source, doc.Hash = canonical(root)
 	if len(doc.Source) > maxFileSize*3/4 {
-		d.wrong(root, "", "the compose file is larger than %d KiB once it is put together", maxFileSize*3/4>>10)
+		d.wrongf(root, "", "the compose file is larger than %d KiB once it is put together", maxFileSize*3/4>>10)
 	}
 	return doc
 }

@@ -1,10 +1,13 @@
 package compose
 
 import (
+	"bytes"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -30,8 +33,8 @@ func TestFind(t *testing.T) {
 		t.Errorf("nothing there: %v", err)
 	}
 	names := Names()
-	for i := len(names) - 1; i >= 0; i-- {
-		path := write(t, dir, names[i], "")
+	for _, name := range slices.Backward(names) {
+		path := write(t, dir, name, "")
 		found, err := Find(dir)
 		if err != nil || !cmp.Equal(found, []string{path}) {
 			t.Errorf("found %v, %v, want %s", found, err, path)
@@ -190,7 +193,7 @@ func TestLongLinesAreCut(t *testing.T) {
 
 func TestBounds(t *testing.T) {
 	var bomb strings.Builder
-	bomb.WriteString("x-a0: &a0 [x, x, x, x, x, x, x, x, x]\n")
+	bomb.WriteString("x-a0: &a0 [1, 2, 3, 4, 5, 6, 7, 8, 9]\n")
 	for i := range 9 {
 		name := string(rune('0' + i + 1))
 		from := "*a" + string(rune('0'+i))
@@ -204,8 +207,10 @@ func TestBounds(t *testing.T) {
 		"endpoints": {"listener:\n  callbacks:\n" + strings.Repeat("  - {path: /x}\n", 1001), "at most 1000 endpoints"},
 		"jobs":      {"workflow:\n  jobs:\n" + strings.Repeat("  - {id: x}\n", 1001), "more than 1000 jobs"},
 		"problems":  {strings.Repeat("x: 1\n", 10) + strings.Repeat("- x\n", 10), "YAML"},
-		"conditions": {"workflow: {jobs: [{id: a, type: filter, input: [], where: " + strings.Repeat("{not: ", 62) + "x" + strings.Repeat("}", 62) + "}]}",
-			"levels deep"},
+		"conditions": {
+			"workflow: {jobs: [{id: a, type: filter, input: [], where: " + strings.Repeat("{not: ", 62) + "x" + strings.Repeat("}", 62) + "}]}",
+			"levels deep",
+		},
 		"on_error": {"workflow:\n  jobs: [" + strings.Repeat("{component: logger, on_error: [", 40) + strings.Repeat("]}", 40) + "]", "levels deep"},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -217,11 +222,11 @@ func TestBounds(t *testing.T) {
 			t.Logf("took %v", time.Since(start))
 		})
 	}
-	many := "listener: {path: /x}\n"
+	var many strings.Builder
 	for i := range 5000 {
-		many += strings.Repeat("y", i%50+1) + strings.Repeat("z", i/50) + ": 1\n"
+		fmt.Fprintf(&many, "y%d: 1\n", i)
 	}
-	_, err := Parse([]byte(many), nil)
+	_, err := Parse([]byte(many.String()), nil)
 	var invalid *Invalid
 	if !errors.As(err, &invalid) || len(invalid.Problems) > maxProblems {
 		t.Errorf("%d problems", len(invalid.Problems))
@@ -239,7 +244,7 @@ func FuzzParse(f *testing.F) {
 			f.Fatal(err)
 		}
 		input, _, _ := strings.Cut(string(data), wantLine)
-		for _, part := range strings.Split(input, fileLine) {
+		for part := range strings.SplitSeq(input, fileLine) {
 			f.Add([]byte(part))
 		}
 	}
@@ -260,7 +265,7 @@ func FuzzParse(f *testing.F) {
 		if err != nil {
 			t.Fatalf("the source cannot be read back: %v\n%s", err, doc.Source)
 		}
-		if string(again.Source) != string(doc.Source) {
+		if !bytes.Equal(again.Source, doc.Source) {
 			t.Fatalf("the source is not stable:\n%s", cmp.Diff(string(doc.Source), string(again.Source)))
 		}
 		if diff := cmp.Diff(dump(t, doc), dump(t, again)); diff != "" {

@@ -1,6 +1,7 @@
 package compose
 
 import (
+	"errors"
 	"fmt"
 	"slices"
 	"strconv"
@@ -28,7 +29,7 @@ func merge(layers []*node) (*node, error) {
 type provider map[string]any
 
 func (p provider) Read() (map[string]any, error) { return p, nil }
-func (p provider) ReadBytes() ([]byte, error)    { return nil, fmt.Errorf("a layer has no bytes") }
+func (p provider) ReadBytes() ([]byte, error)    { return nil, errors.New("a layer has no bytes") }
 
 type merger struct {
 	leaves []*node // lists and scalars, by their number in koanf
@@ -169,7 +170,7 @@ func (s setting) set(into, old *node, path []string) *Problem {
 
 // item gives the list with one entry changed: by index, or by id.
 func (s setting) item(was *node, path []string) (*node, *Problem) {
-	at, ids := -1, []string(nil)
+	at, ids := -1, make([]string, 0, len(was.items))
 	for i, item := range was.items {
 		id, _ := item.get("id").text()
 		if ids = append(ids, id); id != "" && s.equal(id, path[0]) {

@@ -136,6 +136,7 @@ func (n *node) leaves(f func(*node)) {
 		for _, name := range n.names {
 			n.fields[name].leaves(f)
 		}
+	case null:
 	}
 }
 

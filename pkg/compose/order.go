@@ -45,7 +45,7 @@ func (d *decoder) unique(w *Workflow) {
 			if id := n.get("id"); id != nil {
 				n = id
 			}
-			d.wrong(n, fmt.Sprintf("the first one is in line %d", first.Pos.Line), "the id %s is taken by another job", j.ID)
+			d.wrongf(n, fmt.Sprintf("the first one is in line %d", first.Pos.Line), "the id %s is taken by another job", j.ID)
 			continue
 		}
 		seen[j.ID] = j
@@ -85,11 +85,11 @@ func (d *decoder) resolve(doc *Document, n *node, component, action *string) {
 			*component, at = declared[0], n
 		case 0:
 			if len(d.broken) == 0 {
-				d.need(n, "add components", "the file has no component, and a job needs one")
+				d.needf(n, "add components", "the file has no component, and a job needs one")
 			}
 			return
 		default:
-			d.wrong(n, "there is: "+strings.Join(declared, ", "), "a job needs component")
+			d.wrongf(n, "there is: "+strings.Join(declared, ", "), "a job needs component")
 			return
 		}
 	}
@@ -102,10 +102,10 @@ func (d *decoder) resolve(doc *Document, n *node, component, action *string) {
 		c = d.logger()
 		doc.Components[Logger] = c
 	case len(d.declared) == 0 && len(d.broken) == 0:
-		d.need(at, "add it to components", "the component %s is not in the file", *component)
+		d.needf(at, "add it to components", "the component %s is not in the file", *component)
 		return
 	default:
-		d.wrong(at, suggest(*component, append(ids, Logger)), "there is no component %q", *component)
+		d.wrongf(at, suggest(*component, append(ids, Logger)), "there is no component %q", *component)
 		return
 	}
 	actions := slices.Sorted(maps.Keys(c.Actions))
@@ -116,9 +116,9 @@ func (d *decoder) resolve(doc *Document, n *node, component, action *string) {
 	case *action == "" && c.Actions[DefaultAction] != nil:
 		*action = DefaultAction
 	case *action == "" && !n.get("action").given():
-		d.wrong(n, "there is: "+strings.Join(actions, ", "), "the component %s has several actions, and the job does not say which", *component)
+		d.wrongf(n, "there is: "+strings.Join(actions, ", "), "the component %s has several actions, and the job does not say which", *component)
 	case *action != "" && c.Actions[*action] == nil:
-		d.wrong(n.get("action"), suggest(*action, actions), "the component %s has no action %q", *component, *action)
+		d.wrongf(n.get("action"), suggest(*action, actions), "the component %s has no action %q", *component, *action)
 	}
 }
 
@@ -135,9 +135,9 @@ func (d *decoder) routed(w *Workflow, j *draft) {
 		to := w.Job(r.id)
 		switch {
 		case to == nil:
-			d.wrong(r.n, suggest(r.id, w.ids()), "there is no job %q", r.id)
+			d.wrongf(r.n, suggest(r.id, w.ids()), "there is no job %q", r.id)
 		case d.jobs[to].parent != nil && d.jobs[to].parent != j.parent:
-			d.wrong(r.n, "", "the job %s is one of on_error of %s, and runs when that has failed", r.id, d.jobs[to].parent.ID)
+			d.wrongf(r.n, "", "the job %s is one of on_error of %s, and runs when that has failed", r.id, d.jobs[to].parent.ID)
 		default:
 			to.RoutedOnly = true
 		}
@@ -154,7 +154,7 @@ func (d *decoder) jobNeeds(w *Workflow, j *draft) {
 			id, _ := n.text()
 			switch {
 			case w.Job(id) == nil:
-				d.wrong(n, suggest(id, w.ids()), "there is no job %q", id)
+				d.wrongf(n, suggest(id, w.ids()), "there is no job %q", id)
 			case !slices.Contains(ids, id):
 				ids = append(ids, id)
 			}
@@ -228,7 +228,7 @@ func (d *decoder) mentioned(w *Workflow, u use, r expr.Reference) string {
 		if !strings.HasPrefix(hint, "did") {
 			hint = fmt.Sprintf("write ${jobs.%s.output.%s}", id, r.Path[1].Name)
 		}
-		d.wrongRef(u, r, hint, fmt.Sprintf("a job has no %s", r.Path[1].Name))
+		d.wrongRef(u, r, hint, "a job has no "+r.Path[1].Name)
 	}
 	return id
 }

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"slices"
+	"strconv"
 	"strings"
 
 	"github.com/agext/levenshtein"
@@ -13,6 +14,8 @@ import (
 )
 
 // Invalid is the error of a compose file: everything that is wrong in it.
+//
+//nolint:errname // a compose.Invalid reads as what it is
 type Invalid struct {
 	Problems []Problem `json:"problems"`
 }
@@ -58,7 +61,7 @@ func (p Problem) String() string {
 	if p.Line != "" {
 		number := ""
 		if p.Pos.Line > 0 {
-			number = fmt.Sprint(p.Pos.Line)
+			number = strconv.Itoa(p.Pos.Line)
 		}
 		line, caret := excerpt(p.Line, p.Pos.Column)
 		fmt.Fprintf(&b, "\n  %5s | %s", number, line)

@@ -150,6 +150,7 @@ func (r *reader) node(y *yaml.Node, depth int) *node {
 		if n.value = v; v != nil {
 			n.kind = scalar
 		}
+	default: // a document within a document is not
 	}
 	return n
 }

@@ -28,7 +28,7 @@ func (d *decoder) references(doc *Document) {
 			if v, ok := literal(t.Workflow); ok {
 				d.wanted = append(d.wanted, wanted{fmt.Sprint(v), n.get("workflow")})
 			} else if t.Workflow == nil && len(doc.Workflows) > 1 {
-				d.wrong(n, "there is: "+strings.Join(doc.workflowIDs(), ", "), "the trigger does not say which workflow to run")
+				d.wrongf(n, "there is: "+strings.Join(doc.workflowIDs(), ", "), "the trigger does not say which workflow to run")
 			}
 		}
 	}
@@ -64,7 +64,7 @@ func (d *Document) workflowIDs() []string {
 func (d *decoder) gatewayRef(doc *Document, u use, r expr.Reference) {
 	parts := []string{"public_url", "public_address", "port", "driver", "status"}
 	if len(r.Path) > 0 && !slices.Contains(parts, r.Path[0].Name) {
-		d.wrongRef(u, r, suggest(r.Path[0].Name, parts), fmt.Sprintf("a gateway has no %s", r.Path[0].Name))
+		d.wrongRef(u, r, suggest(r.Path[0].Name, parts), "a gateway has no "+r.Path[0].Name)
 	}
 	port, err := strconv.Atoi(r.Arg)
 	if err != nil || port < 1 || port > 65535 {
@@ -129,13 +129,13 @@ func (d *decoder) listenerRef(doc *Document, u use, r expr.Reference) {
 			}
 		}
 		if len(ids) == 0 {
-			d.need(u.n.at(r.At), "add the listener", "there is no listener for ${%s}", r.Text)
+			d.needf(u.n.at(r.At), "add the listener", "there is no listener for ${%s}", r.Text)
 			return
 		}
 		d.wrongRef(u, r, suggest(r.Arg, ids), fmt.Sprintf("there is no listener %q", r.Arg))
 		return
 	}
 	if doc.Listener("") == nil {
-		d.need(u.n.at(r.At), "add a listener with a callback", "there is no callback listener for ${%s}", r.Text)
+		d.needf(u.n.at(r.At), "add a listener with a callback", "there is no callback listener for ${%s}", r.Text)
 	}
 }

@@ -26,7 +26,7 @@ func (d *decoder) endpoints(l *Listener, n *node) {
 		add(triggerEndpoint(t), d.placed[t])
 	}
 	if len(routes) > maxEntries {
-		d.wrong(n, "", "a listener has at most %d endpoints", maxEntries)
+		d.wrongf(n, "", "a listener has at most %d endpoints", maxEntries)
 		return
 	}
 	for i, b := range routes {
@@ -36,14 +36,14 @@ func (d *decoder) endpoints(l *Listener, n *node) {
 				if p := at.get("path"); p != nil {
 					at = p
 				}
-				d.wrong(at, fmt.Sprintf("the other one is in line %d; a when: on one of them can tell them apart", a.pos.Line),
+				d.wrongf(at, fmt.Sprintf("the other one is in line %d; a when: on one of them can tell them apart", a.pos.Line),
 					"%s %s is taken by another endpoint of the listener", *b.method, *b.path)
 				break
 			}
 		}
 	}
 	if len(routes) == 0 {
-		d.need(n, "add callbacks, or a path", "the listener %s has no endpoint", l.ID)
+		d.needf(n, "add callbacks, or a path", "the listener %s has no endpoint", l.ID)
 	}
 }
 
@@ -65,7 +65,7 @@ func (d *decoder) endpoint(l *Listener, e endpoint, n *node) {
 		*e.path = path
 	}
 	if *e.method = strings.ToUpper(*e.method); !slices.Contains(methods(), *e.method) {
-		d.wrong(n.get("method"), suggest(*e.method, methods()), "the method %q is not known", *e.method)
+		d.wrongf(n.get("method"), suggest(*e.method, methods()), "the method %q is not known", *e.method)
 	}
 	for _, a := range *e.allowFrom {
 		d.network(n.get("allow_from"), a)
@@ -109,12 +109,12 @@ func triggerEndpoint(t *Trigger) endpoint {
 func (d *decoder) outcome(c *Callback, n *node) {
 	for _, name := range []string{"success_when", "fail_when"} {
 		if v := n.get(name); v.given() && !n.get("status").given() {
-			d.wrongKey(v, "add status: ${body.…}", "%s judges the status, and the callback has none", name)
+			d.wrongKeyf(v, "add status: ${body.…}", "%s judges the status, and the callback has none", name)
 		}
 	}
 	for _, s := range c.SuccessWhen {
 		if slices.Contains(c.FailWhen, s) {
-			d.wrong(n.get("fail_when"), "", "%q is in success_when as well", s)
+			d.wrongf(n.get("fail_when"), "", "%q is in success_when as well", s)
 		}
 	}
 }
@@ -124,10 +124,10 @@ var segmentName = regexp.MustCompile(`^[\pL_][\pL\pN_]*$`)
 // goodPath checks a path's {name} segments.
 func (d *decoder) goodPath(n *node, path string) {
 	if strings.ContainsAny(path, "?# \t") {
-		d.wrong(n, "", "a path has no query, fragment or blank: %q", path)
+		d.wrongf(n, "", "a path has no query, fragment or blank: %q", path)
 	}
 	seen := map[string]bool{}
-	for _, segment := range strings.Split(path, "/") {
+	for segment := range strings.SplitSeq(path, "/") {
 		if !strings.ContainsAny(segment, "{}") {
 			continue
 		}
@@ -135,9 +135,9 @@ func (d *decoder) goodPath(n *node, path string) {
 		name, ok2 := strings.CutSuffix(name, "}")
 		switch {
 		case !ok || !ok2 || !segmentName.MatchString(name):
-			d.wrong(n, "write /jobs/{id}, read as ${path.id}", "%q is not a segment of the form {name}", segment)
+			d.wrongf(n, "write /jobs/{id}, read as ${path.id}", "%q is not a segment of the form {name}", segment)
 		case seen[name]:
-			d.wrong(n, "", "the segment {%s} is here twice", name)
+			d.wrongf(n, "", "the segment {%s} is here twice", name)
 		}
 		seen[name] = true
 	}
@@ -177,7 +177,8 @@ func (d *decoder) ports(doc *Document) {
 			}
 		}
 		if c := doc.Controller; c != nil && c.PortGiven && c.Port == b.Port && b.Port != 0 && same(c.Host, b.Host) {
-			d.report(&d.problems, c.Pos, "controller", fmt.Sprintf("the controller and the listener %s both listen on port %d", b.ID, b.Port), "give one of them another port")
+			d.report(&d.problems, c.Pos, "controller", fmt.Sprintf("the controller and the listener %s both listen on port %d", b.ID, b.Port),
+				"give one of them another port")
 		}
 	}
 }

@@ -88,6 +88,7 @@ func templateSchema(kinds ...kind) schema {
 			types = append(types, "object")
 		case scalar:
 			types = append(types, "number", "boolean")
+		case null:
 		}
 	}
 	return schema{"type": types}

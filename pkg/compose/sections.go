@@ -41,10 +41,10 @@ func (d *decoder) entries(in *node, s section) []entry {
 	one, many := in.get(s.singular), in.get(s.plural)
 	switch {
 	case one.given() && many.given():
-		d.wrongKey(many, "keep one of them", "both %s and %s are given", s.singular, s.plural)
+		d.wrongKeyf(many, "keep one of them", "both %s and %s are given", s.singular, s.plural)
 		return nil
 	case one.given() && one.kind == list:
-		d.wrong(one, "write "+s.plural, "%s is a list", s.singular)
+		d.wrongf(one, "write "+s.plural, "%s is a list", s.singular)
 		return nil
 	case one.given():
 		return d.identified(s, []*node{one})
@@ -53,7 +53,7 @@ func (d *decoder) entries(in *node, s section) []entry {
 	case many.kind == list:
 		return d.identified(s, many.items)
 	case many.kind == mapping && s.byID && len(many.names) > maxEntries:
-		d.wrong(many, "", "there are more than %d %s", maxEntries, s.plural)
+		d.wrongf(many, "", "there are more than %d %s", maxEntries, s.plural)
 		return nil
 	case many.kind == mapping && s.byID:
 		var all []entry
@@ -62,7 +62,7 @@ func (d *decoder) entries(in *node, s section) []entry {
 			if d.goodID(s.singular, id, n, n.key) {
 				if inner := n.get("id"); inner.given() {
 					if text, _ := inner.text(); text != id {
-						d.wrong(inner, "leave it out, or write "+id, "the %s %s has another id within", s.singular, id)
+						d.wrongf(inner, "leave it out, or write "+id, "the %s %s has another id within", s.singular, id)
 					}
 				}
 				all = append(all, entry{id, n})
@@ -78,7 +78,7 @@ func (d *decoder) entries(in *node, s section) []entry {
 		if many.kind == mapping {
 			hint = "write " + s.singular + " where there is one"
 		}
-		d.wrong(many, hint, "%s must be %s, and is %s", s.plural, what, many.word())
+		d.wrongf(many, hint, "%s must be %s, and is %s", s.plural, what, many.word())
 		return nil
 	}
 }
@@ -89,7 +89,7 @@ const maxEntries = 1000
 // identified gives each entry of a list its id. The only one needs none.
 func (d *decoder) identified(s section, items []*node) []entry {
 	if len(items) > maxEntries {
-		d.wrong(items[maxEntries], "", "there are more than %d %s", maxEntries, s.plural)
+		d.wrongf(items[maxEntries], "", "there are more than %d %s", maxEntries, s.plural)
 		return nil
 	}
 	var all []entry
@@ -105,11 +105,11 @@ func (d *decoder) identified(s section, items []*node) []entry {
 		case len(items) == 1:
 			e.id = DefaultID(s.singular)
 		case n.kind == mapping:
-			d.wrong(n, "", "each of several %s needs an id", s.plural)
+			d.wrongf(n, "", "each of several %s needs an id", s.plural)
 			continue
 		}
 		if first := slices.IndexFunc(all, func(o entry) bool { return o.id == e.id }); first >= 0 && e.id != "" {
-			d.wrong(n.get("id"), fmt.Sprintf("the first one is in line %d", all[first].n.place().Line), "the id %s is taken by another %s", e.id, s.singular)
+			d.wrongf(n.get("id"), fmt.Sprintf("the first one is in line %d", all[first].n.place().Line), "the id %s is taken by another %s", e.id, s.singular)
 			continue
 		}
 		all = append(all, e)
@@ -119,7 +119,7 @@ func (d *decoder) identified(s section, items []*node) []entry {
 
 // goodID holds ids to what can stand in expressions, subjects and invocation ids.
 func (d *decoder) goodID(what, id string, n *node, pos Pos) bool {
-	message := ""
+	var message string
 	switch {
 	case id == "":
 		message = "is empty"

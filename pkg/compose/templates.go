@@ -182,13 +182,12 @@ func expressions(s string) (starts []int, within []string) {
 		depth, quote, start := 1, byte(0), i+2
 		for i = start; i < len(s) && depth > 0; i++ {
 			switch c := s[i]; {
+			case quote != 0 && c == '\\':
+				i++
+			case c == quote:
+				quote = 0
 			case quote != 0:
-				if c == '\\' {
-					i++
-				} else if c == quote {
-					quote = 0
-				}
-			case c == '"' || c == '\'':
+			case c == '"', c == '\'':
 				quote = c
 			case c == '{':
 				depth++
@@ -209,7 +208,7 @@ var bareVariable = regexp.MustCompile(`^\s*env(?:\.([\pL\pN_-]+)|\["([^"]+)"\])\
 
 // unset notes the variables that a template needs and that are not set, and tells whether there are any.
 func (d *decoder) unset(n *node) bool {
-	any := false
+	missing := false
 	n.leaves(func(leaf *node) {
 		s, _ := leaf.text()
 		if !hasExpression(s) {
@@ -223,11 +222,11 @@ func (d *decoder) unset(n *node) bool {
 			}
 			name := m[1] + m[2]
 			if _, ok := d.env(name); !ok {
-				any = true
+				missing = true
 				d.report(&d.needs, d.within(leaf, starts[i]), leaf.path, fmt.Sprintf("the variable %s is not set", name),
 					"set it, or give it a default: ${env."+name+" | …}")
 			}
 		}
 	})
-	return any
+	return missing
 }

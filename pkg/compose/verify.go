@@ -63,7 +63,7 @@ func verifyShape() shape[Verify] {
 		}
 		for _, item := range items {
 			if !item.given() || item.value == "" {
-				d.wrong(item, "", "a secret must not be empty")
+				d.wrongf(item, "", "a secret must not be empty")
 			} else if t := d.template(item, sc.env); t != nil {
 				into.Secrets = append(into.Secrets, t)
 			}
@@ -72,27 +72,31 @@ func verifyShape() shape[Verify] {
 	s := shape[Verify]{name: "verify", doc: "How a request's signature is checked.", fields: []field[Verify]{
 		choice("type", "The provider, or a scheme: hmac, token, basic, bearer, jwt.", func(v *Verify) *string { return &v.Type },
 			slices.Sorted(maps.Keys(verifyTypes()))...).must(),
-		{name: "secret", doc: "The secret.", schema: schema{"type": "string"}, read: secrets},
-		{name: "secrets", doc: "Several secrets at once, the newest first.", schema: schema{"type": "array", "items": schema{"type": "string"}}, read: secrets},
-		{name: "tolerance", doc: "How old or early a signature may be; 0: its age is not checked.", schema: durationSchema(), read: func(d *decoder, n *node, into *Verify) {
-			if t, ok := d.duration(n, "tolerance"); ok {
-				into.Tolerance = &t
-			}
-		}},
+		special("secret", "The secret.", schema{"type": "string"},
+			secrets),
+		special("secrets", "Several secrets at once, the newest first.", schema{"type": "array", "items": schema{"type": "string"}},
+			secrets),
+		special("tolerance", "How old or early a signature may be; 0: its age is not checked.", durationSchema(),
+			func(d *decoder, n *node, into *Verify) {
+				if t, ok := d.duration(n, "tolerance"); ok {
+					into.Tolerance = &t
+				}
+			}),
 	}}
 	for _, name := range slices.Sorted(maps.Keys(verifyOptions())) {
 		in := sc.env
 		if name == "signed" {
 			in = sc.received
 		}
-		s.fields = append(s.fields, field[Verify]{name: name, doc: verifyOptions()[name], schema: schema{}, read: func(d *decoder, n *node, into *Verify) {
-			if t := d.template(n, in); t != nil {
-				if into.Options == nil {
-					into.Options = map[string]*expr.Template{}
+		s.fields = append(s.fields, special(name, verifyOptions()[name], schema{},
+			func(d *decoder, n *node, into *Verify) {
+				if t := d.template(n, in); t != nil {
+					if into.Options == nil {
+						into.Options = map[string]*expr.Template{}
+					}
+					into.Options[name] = t
 				}
-				into.Options[name] = t
-			}
-		}})
+			}))
 	}
 	return s
 }
@@ -102,14 +106,14 @@ func (d *decoder) verify(v *Verify, n *node) {
 	v.Pos = n.pos
 	for _, group := range verifyTypes()[v.Type] {
 		if !slices.ContainsFunc(group, func(name string) bool { return n.get(name).given() }) {
-			d.wrong(n, "", "verify of type %s needs %s", v.Type, strings.Join(group, " or "))
+			d.wrongf(n, "", "verify of type %s needs %s", v.Type, strings.Join(group, " or "))
 		}
 	}
 	if n.get("secret").given() && n.get("secrets").given() {
-		d.wrongKey(n.get("secrets"), "keep one of them", "both secret and secrets are given")
+		d.wrongKeyf(n.get("secrets"), "keep one of them", "both secret and secrets are given")
 	}
 	if v.Tolerance != nil && *v.Tolerance > 24*time.Hour {
-		d.wrong(n.get("tolerance"), "", "a tolerance of more than a day checks nothing")
+		d.wrongf(n.get("tolerance"), "", "a tolerance of more than a day checks nothing")
 	}
 }
 
@@ -122,7 +126,8 @@ func handshakeShape() shape[Handshake] {
 		name: "handshake", doc: "The provider's handshake that an endpoint answers.",
 		fields: []field[Handshake]{
 			kindOf,
-			texts("allowed_origins", "Of cloudevents: the origins that may send, exactly as they are given.", func(h *Handshake) *[]string { return &h.AllowedOrigins }),
+			texts("allowed_origins", "Of cloudevents: the origins that may send, exactly as they are given.",
+				func(h *Handshake) *[]string { return &h.AllowedOrigins }),
 		},
 		short: &shorthand[Handshake]{kinds: []kind{scalar}, schema: kindOf.schema, read: kindOf.read},
 	}

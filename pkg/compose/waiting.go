@@ -68,7 +68,7 @@ func (d *decoder) complete(doc *Document, a *Action) {
 	}
 	if !mentions(endpoint.IdentifyBy, "body") && !mentions(endpoint.IdentifyBy, "item") {
 		n := d.placed[a]
-		d.wrong(n, "send ${listener.id}, or write completion: {type: callback, wait_for: …}",
+		d.wrongf(n, "send ${listener.id}, or write completion: {type: callback, wait_for: …}",
 			"it is not known which id this waits for: identify_by of %s reads no field that the response could hold", endpoint.Path)
 		return
 	}

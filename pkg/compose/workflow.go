@@ -14,14 +14,17 @@ func workflowShape() shape[Workflow] {
 		text("id", "Its name, where workflows are a list.", func(w *Workflow) *string { return &w.ID }),
 		text("title", "What people call it.", func(w *Workflow) *string { return &w.Title }),
 		text("description", "What it does.", func(w *Workflow) *string { return &w.Description }),
-		{name: "input", doc: "The fields of a run's input, each {type, required, default, enum, description}.", schema: schema{"type": "object"}, read: readInputs},
+		special("input", "The fields of a run's input, each {type, required, default, enum, description}.", schema{"type": "object"},
+			readInputs),
 		template("output", "The run's output; the terminal job's where it is not given.", sc.whole, func(w *Workflow) **expr.Template { return &w.Output }),
 		span("timeout", "How long a run may take.", func(w *Workflow) *time.Duration { return &w.Timeout }),
 		part("concurrency", "How many runs go at once.", concurrencyShape, func(w *Workflow) **Concurrency { return &w.Concurrency }),
 		part("on_failure", "A workflow that is run when a run has failed.", hookShape, func(w *Workflow) **Hook { return &w.OnFailure }),
 		part("on_success", "A workflow that is run when a run has completed.", hookShape, func(w *Workflow) **Hook { return &w.OnSuccess }),
-		{name: "job", doc: "The job, where there is one.", schema: ref(jobShape), read: skip[Workflow]},
-		{name: "jobs", doc: "The jobs.", schema: schema{"type": "array", "items": ref(jobShape)}, read: skip[Workflow]},
+		special("job", "The job, where there is one.", ref(jobShape),
+			skip[Workflow]),
+		special("jobs", "The jobs.", schema{"type": "array", "items": ref(jobShape)},
+			skip[Workflow]),
 	}}
 }
 
@@ -38,13 +41,14 @@ func concurrencyShape() shape[Concurrency] {
 }
 
 func hookShape() shape[Hook] {
-	name := field[Hook]{name: "workflow", doc: "The workflow to run.", schema: schema{"type": "string"}, required: true, read: func(d *decoder, n *node, h *Hook) {
-		h.Pos = n.pos
-		if s, ok := d.words(n); ok {
-			h.Workflow = s
-			d.wanted = append(d.wanted, wanted{s, n})
-		}
-	}}
+	name := special("workflow", "The workflow to run.", schema{"type": "string"},
+		func(d *decoder, n *node, h *Hook) {
+			h.Pos = n.pos
+			if s, ok := d.words(n); ok {
+				h.Workflow = s
+				d.wanted = append(d.wanted, wanted{s, n})
+			}
+		}).must()
 	return shape[Hook]{
 		name: "hook", doc: "A workflow that is run when another has ended.",
 		fields: []field[Hook]{
@@ -74,23 +78,26 @@ func inputShape() shape[Input] {
 		fields: []field[Input]{
 			kindOf,
 			toggle("required", "It must be there.", func(i *Input) *bool { return &i.Required }).or("false"),
-			{name: "default", doc: "Its value where it is missing.", schema: schema{}, read: func(_ *decoder, n *node, i *Input) { i.Default = expr.Literal(n.any()) }},
-			{name: "enum", doc: "The values that it may have.", schema: schema{"type": "array"}, read: func(d *decoder, n *node, i *Input) {
-				for _, item := range d.items(n, "enum") {
-					i.Enum = append(i.Enum, item.any())
-				}
-			}},
+			special("default", "Its value where it is missing.", schema{},
+				func(_ *decoder, n *node, i *Input) { i.Default = expr.Literal(n.any()) }),
+			special("enum", "The values that it may have.", schema{"type": "array"},
+				func(d *decoder, n *node, i *Input) {
+					for _, item := range d.items(n, "enum") {
+						i.Enum = append(i.Enum, item.any())
+					}
+				}),
 			text("description", "What it is.", func(i *Input) *string { return &i.Description }),
 			bound("minimum", "The least number.", func(i *Input) **float64 { return &i.Minimum }),
 			bound("maximum", "The greatest number.", func(i *Input) **float64 { return &i.Maximum }),
-			{name: "pattern", doc: "A regular expression that text must match.", schema: schema{"type": "string"}, read: func(d *decoder, n *node, i *Input) {
-				if s, ok := d.words(n); ok {
-					if _, err := regexp.Compile(s); err != nil {
-						d.wrong(n, "", "pattern: %v", err)
+			special("pattern", "A regular expression that text must match.", schema{"type": "string"},
+				func(d *decoder, n *node, i *Input) {
+					if s, ok := d.words(n); ok {
+						if _, err := regexp.Compile(s); err != nil {
+							d.wrongf(n, "", "pattern: %v", err)
+						}
+						i.Pattern = s
 					}
-					i.Pattern = s
-				}
-			}},
+				}),
 		},
 		short: &shorthand[Input]{kinds: []kind{scalar}, schema: kindOf.schema, read: kindOf.read},
 	}
@@ -99,7 +106,7 @@ func inputShape() shape[Input] {
 func readInputs(d *decoder, n *node, w *Workflow) {
 	if n.kind != mapping {
 		if n.given() {
-			d.wrong(n, "a job's input goes into the job", "a workflow's input must be a mapping of its fields, and is %s", n.word())
+			d.wrongf(n, "a job's input goes into the job", "a workflow's input must be a mapping of its fields, and is %s", n.word())
 		}
 		return
 	}
@@ -116,7 +123,7 @@ func readInputs(d *decoder, n *node, w *Workflow) {
 func (d *decoder) readWorkflows(doc *Document, entries []entry) {
 	for _, e := range entries {
 		if e.n.kind != mapping {
-			d.wrong(e.n, "", "a workflow must be a mapping, and is %s", e.n.word())
+			d.wrongf(e.n, "", "a workflow must be a mapping, and is %s", e.n.word())
 			continue
 		}
 		doc.Workflows = append(doc.Workflows, d.workflow(e))
@@ -140,12 +147,12 @@ func (d *decoder) workflow(e entry) *Workflow {
 	if inline == nil {
 		if entries = d.entries(e.n, jobs); len(entries) == 0 {
 			if j := e.n.get("jobs"); j == nil || j.kind <= null || j.kind == list && len(j.items) == 0 {
-				d.wrong(e.n, "", "the workflow %s has no job", w.ID)
+				d.wrongf(e.n, "", "the workflow %s has no job", w.ID)
 			}
 		}
 	}
-	list := d.jobList(w, entries)
-	w.Jobs = append(list, d.fallbacks(w, list)...)
+	list := d.jobList(entries)
+	w.Jobs = slices.Concat(list, d.fallbacks(list))
 	return w
 }
 
@@ -168,7 +175,7 @@ func (d *decoder) inlineJob(n *node) (own, inline *node) {
 		case job.has(name):
 			inline.put(name, f)
 		default:
-			d.wrongKey(f, suggest(name, slices.Concat(mine.names(), job.names())), "a workflow has no field %q", name)
+			d.wrongKeyf(f, suggest(name, slices.Concat(mine.names(), job.names())), "a workflow has no field %q", name)
 		}
 	}
 	return own, inline
@@ -184,9 +191,9 @@ func (d *decoder) withoutJobFields(n *node) *node {
 		case mine.has(name):
 			own.put(name, f)
 		case job.has(name):
-			d.wrongKey(f, "move it into a job", "a workflow with several jobs has no %s of its own", name)
+			d.wrongKeyf(f, "move it into a job", "a workflow with several jobs has no %s of its own", name)
 		default:
-			d.wrongKey(f, suggest(name, mine.names()), "a workflow has no field %q", name)
+			d.wrongKeyf(f, suggest(name, mine.names()), "a workflow has no field %q", name)
 		}
 	}
 	return own
@@ -211,9 +218,9 @@ func (d *decoder) known(doc *Document) {
 		switch {
 		case slices.Contains(ids, w.id):
 		case len(ids) == 0:
-			d.need(w.n, "", "the file has no workflow, and %s is to be run", w.id)
+			d.needf(w.n, "", "the file has no workflow, and %s is to be run", w.id)
 		default:
-			d.wrong(w.n, suggest(w.id, ids), "there is no workflow %q", w.id)
+			d.wrongf(w.n, suggest(w.id, ids), "there is no workflow %q", w.id)
 		}
 	}
 }

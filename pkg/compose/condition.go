@@ -1,0 +1,100 @@
+package compose
+
+import (
+	"github.com/switchbackhq/switchback/pkg/expr"
+)
+
+// branch is a Branch that is being read.
+type branch struct {
+	*draft
+	Branch
+}
+
+func branchShape() shape[branch] {
+	sc := newScopes()
+	cond := func(b *branch) *Condition {
+		if b.Condition == nil {
+			b.Condition = &Condition{}
+		}
+		return b.Condition
+	}
+	return shape[branch]{name: "if condition", doc: "One condition and where it leads.", fields: []field[branch]{
+		template("input", "What is tested; the job's input where it is not given.", sc.input, func(b *branch) **expr.Template { return &cond(b).Input }),
+		choice("operator", "How it is compared.", func(b *branch) *string { return &cond(b).Operator }, Operators()...).or("eq"),
+		template("value", "What it is compared to.", sc.input, func(b *branch) **expr.Template { return &cond(b).Value }),
+		template("condition", "An expression, in the place of input, operator and value.", sc.input,
+			func(b *branch) **expr.Template { return &cond(b).Expr }),
+		special("if_true", "The job to go on with where it holds.", schema{"type": "string"},
+			func(d *decoder, n *node, b *branch) { d.route(n, b.draft, &b.Then) }),
+		special("if_false", "The job to go on with where it does not hold.", schema{"type": "string"},
+			func(d *decoder, n *node, b *branch) { d.route(n, b.draft, &b.Else) }),
+	}}
+}
+
+// finish makes the condition a plain one, or an expression.
+func (b *branch) finish(d *decoder, n *node) {
+	c := b.Condition
+	c.Pos = n.pos
+	if c.Expr == nil {
+		if !n.get("value").given() && !n.has("value") {
+			d.wrongf(n, "", "a condition needs value, or condition: ${…}")
+		}
+		return
+	}
+	for _, name := range []string{"operator", "value"} {
+		if v := n.get(name); v.given() {
+			d.wrongKeyf(v, "keep one of them", "both condition and %s are given", name)
+		}
+	}
+	c.Operator = ""
+}
+
+func conditionShape() shape[Condition] {
+	in := newScopes().each
+	several := func(name, doc string, p func(*Condition) *[]*Condition) field[Condition] {
+		return field[Condition]{name: name, doc: doc, schema: schema{"type": "array"}, read: func(d *decoder, n *node, c *Condition) {
+			for _, item := range d.items(n, name) {
+				if of := d.condition(item, in); of != nil {
+					*p(c) = append(*p(c), of)
+				}
+			}
+		}}
+	}
+	return shape[Condition]{name: "condition", doc: "A test.", fields: []field[Condition]{
+		template("input", "What is tested; the item where it is not given.", in, func(c *Condition) **expr.Template { return &c.Input }),
+		choice("operator", "How it is compared; eq where it is not given.", func(c *Condition) *string { return &c.Operator }, Operators()...),
+		template("value", "What it is compared to.", in, func(c *Condition) **expr.Template { return &c.Value }),
+		several("all", "Each of these holds.", func(c *Condition) *[]*Condition { return &c.All }),
+		several("any", "One of these holds.", func(c *Condition) *[]*Condition { return &c.Any }),
+		special("not", "This does not hold.", schema{},
+			func(d *decoder, n *node, c *Condition) { c.Not = d.condition(n, in) }),
+	}}
+}
+
+// condition reads a test: an expression, or a mapping.
+func (d *decoder) condition(n *node, in scope) *Condition {
+	c := &Condition{Pos: n.pos}
+	if n.kind == scalar {
+		c.Expr = d.template(n, in)
+		return c
+	}
+	if !conditionShape().read(d, n, c) {
+		return nil
+	}
+	plain := n.has("input") || n.has("operator") || n.has("value")
+	count := 0
+	for _, is := range []bool{plain, n.has("all"), n.has("any"), n.has("not")} {
+		if is {
+			count++
+		}
+	}
+	switch {
+	case count != 1:
+		d.wrongf(n, "", "a condition is one of: input, operator and value; all; any; not")
+	case plain && !n.has("value"):
+		d.wrongf(n, "", "a condition needs value")
+	case plain && c.Operator == "" && !n.get("operator").given():
+		c.Operator = "eq"
+	}
+	return c
+}
