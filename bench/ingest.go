@@ -19,7 +19,8 @@ const (
 
 	callbacksPerSecond = "callbacks/s"
 	p99AtHalf          = "p99 at half load"
-	allocations        = "allocations each"
+	cpuEach            = "CPU each"
+	allocations        = "allocations each" // of the process that is asked, the last of the measured
 	ofCeiling          = "of ceiling"
 )
 
@@ -96,7 +97,7 @@ func (s *site) callbacks(ctx context.Context, target load.Callbacks, connections
 	if err != nil {
 		return nil, err
 	}
-	if _, err := g.run(ctx, load.Plan{AtOnce: connections, Duration: s.options.duration / 4}); err != nil { // to warm up
+	if _, err := g.run(ctx, load.Plan{AtOnce: connections, Duration: s.options.warmUp()}); err != nil { // to warm up
 		return nil, err
 	}
 	before, err := d.streams(ctx)
@@ -129,8 +130,8 @@ func (s *site) callbacks(ctx context.Context, target load.Callbacks, connections
 		{Name: "p50", Unit: "ms", X: milliseconds(full.Whole.P50)},
 		{Name: "p99", Unit: "ms", X: milliseconds(full.Whole.P99)},
 		{Name: p99AtHalf, Unit: "ms", X: milliseconds(half.Whole.P99)},
-		{Name: "CPU each", Unit: "µs", X: float64(used.CPU.Microseconds()) / float64(full.Done)},
-		{Name: allocations, X: float64(used.Allocations) / float64(full.Done)},
+		{Name: cpuEach, Unit: "µs", X: float64(cpu(used).Microseconds()) / float64(full.Done)},
+		{Name: allocations, X: float64(used[len(used)-1].Allocations) / float64(full.Done)},
 	}, nil
 }
 
@@ -140,7 +141,7 @@ func (s *site) publishes(ctx context.Context, args ceiling.PublishArgs, servers 
 	if err != nil {
 		return nil, err
 	}
-	run := ceiling.RunArgs{Payload: load.CallbackResult, Duration: s.options.duration / 4}
+	run := ceiling.RunArgs{Payload: load.CallbackResult, Duration: s.options.warmUp()}
 	if err := p.Call(ctx, "Run", run, &ceiling.Published{}); err != nil { // to warm up
 		return nil, err
 	}
@@ -160,7 +161,7 @@ func (s *site) publishes(ctx context.Context, args ceiling.PublishArgs, servers 
 	}
 	return []report.Value{
 		{Name: callbacksPerSecond, X: float64(published.Done) / published.Elapsed.Seconds()},
-		{Name: "CPU each", Unit: "µs", X: float64(used.CPU.Microseconds()) / float64(published.Done)},
-		{Name: allocations, X: float64(used.Allocations) / float64(published.Done)},
+		{Name: cpuEach, Unit: "µs", X: float64(cpu(used).Microseconds()) / float64(published.Done)},
+		{Name: allocations, X: float64(used[len(used)-1].Allocations) / float64(published.Done)},
 	}, nil
 }

@@ -11,6 +11,7 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
 	"go.uber.org/goleak"
 
@@ -23,6 +24,7 @@ func TestMain(m *testing.M) {
 	if args := os.Args[1:]; child.Wanted(args) {
 		os.Exit(child.Main(args[1], roles()))
 	}
+	os.Setenv("GORACE", "atexit_sleep_ms=0") // children of a test with -race end without a nap
 	goleak.VerifyTestMain(m)
 }
 
@@ -85,26 +87,40 @@ func readReport(t *testing.T, file string) *report.Report {
 	return r
 }
 
-func TestInterruptStopsAndCleansUp(t *testing.T) {
-	dir := t.TempDir()
-	o, err := parseOptions([]string{"ingest", "--duration", "1h", "--only", "no NATS", "--dir", dir}, io.Discard)
+func TestInterruptInTheMiddleOfALoadCleansUp(t *testing.T) {
+	data, profiles := t.TempDir(), t.TempDir()
+	o, err := parseOptions([]string{
+		"ingest", "--duration", "1h", "--only", "embedded NATS", "--dir", data, "--profile", profiles,
+	}, io.Discard)
 	if err != nil {
 		t.Fatal(err)
 	}
 	ctx, cancel := context.WithCancel(t.Context())
-	// The first line of progress says that measuring begins.
-	err = measure(ctx, o, io.Discard, writerFunc(func(b []byte) (int, error) { cancel(); return len(b), nil }))
-	if !errors.Is(err, context.Canceled) {
+	defer cancel()
+	measured := make(chan error, 1)
+	go func() { measured <- measure(ctx, o, io.Discard, io.Discard) }()
+	tick := time.NewTicker(time.Millisecond)
+	defer tick.Stop()
+	for begun := false; !begun; { // a profile is begun when the load that is measured begins
+		select {
+		case <-tick.C:
+			files, err := os.ReadDir(profiles)
+			if err != nil {
+				t.Fatal(err)
+			}
+			begun = len(files) > 0
+		case err := <-measured:
+			t.Fatalf("ended too early: %v", err)
+		}
+	}
+	cancel()
+	if err := <-measured; !errors.Is(err, context.Canceled) {
 		t.Errorf("error %v", err)
 	}
-	if left, err := os.ReadDir(dir); err != nil || len(left) > 0 {
+	if left, err := os.ReadDir(data); err != nil || len(left) > 0 {
 		t.Errorf("left behind: %v, %v", left, err)
 	}
 }
-
-type writerFunc func([]byte) (int, error)
-
-func (f writerFunc) Write(b []byte) (int, error) { return f(b) }
 
 func TestOptions(t *testing.T) {
 	for _, tt := range []struct {

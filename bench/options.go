@@ -77,7 +77,10 @@ func parseOptions(args []string, stderr io.Writer) (*options, error) {
 		return nil, errors.New("--rounds, --duration and --parked are above 0, and --callback-after is not below it")
 	}
 	if o.quick {
-		o.rounds, o.duration, o.parked = 1, 150*time.Millisecond, min(o.parked, 200)
+		o.rounds, o.duration, o.parked = 1, 100*time.Millisecond, min(o.parked, 100)
 	}
 	return o, nil
 }
+
+// warmUp is how long a contender is under load before it is measured.
+func (o *options) warmUp() time.Duration { return min(o.duration/4, time.Second) }

@@ -67,10 +67,10 @@ func parkIn(t topology) func(ctx context.Context, s *site) ([]report.Value, erro
 		p := &parking{site: s, d: d, outside: outside, crowd: crowd, probe: probe}
 		for _, step := range []func(context.Context) error{p.sleep, p.crash, p.wake} {
 			if err := step(ctx); err != nil {
-				return p.values, err
+				return nil, err
 			}
 		}
-		return p.values, nil
+		return append(p.values, p.memory...), nil
 	}
 }
 
@@ -83,6 +83,7 @@ type parking struct {
 	probe          generator
 	asked          int
 	values         []report.Value
+	memory         []report.Value // of each process, shown last
 }
 
 func (p *parking) value(name, unit string, x float64) {
@@ -118,7 +119,7 @@ func (p *parking) sleep(ctx context.Context) error {
 		if err != nil {
 			return err
 		}
-		p.value("memory of "+process.Name, "MB", float64(used.RSS)/1e6)
+		p.memory = append(p.memory, report.Value{Name: "memory of " + process.Name, Unit: "MB", X: float64(used.RSS) / 1e6})
 		if process == p.d.store {
 			p.value(storePerRun, "B", float64(used.Heap-before.Heap)/float64(all-few))
 		}
@@ -157,7 +158,7 @@ func (p *parking) suspend(ctx context.Context, more int) (perSecond float64, err
 }
 
 // through lets other runs go through and gives the CPU seconds of 1000 of them.
-func (p *parking) through(ctx context.Context) (cpu float64, err error) {
+func (p *parking) through(ctx context.Context) (seconds float64, err error) {
 	n := min(parkProbe, p.options.parked)
 	w, err := p.open(ctx, p.d.processes...)
 	if err != nil {
@@ -168,7 +169,7 @@ func (p *parking) through(ctx context.Context) (cpu float64, err error) {
 		return 0, err
 	}
 	used, err := w.close(ctx)
-	return used.CPU.Seconds() * 1000 / float64(r.Done), err
+	return cpu(used).Seconds() * 1000 / float64(r.Done), err
 }
 
 // crash kills all processes with -9 and starts them again on the same data.

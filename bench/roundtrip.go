@@ -42,12 +42,12 @@ func roundtrip(ctx context.Context, l *lab) (*report.Bench, error) {
 		if r == nil {
 			continue
 		}
-		if n == 1 {
+		if n == 1 { // then every run is asleep when its callback comes
+			b.AtMost("JetStream writes a run", r.Metric(writesPerRun), 6)
 			b.AtMost("callback to end, p50, one at a time", r.Metric(callbackP50), 3)
 			continue
 		}
 		b.AtLeast(fmt.Sprintf("share of the ceiling, %d at once", n), r.Metric(ofCeiling), 0.6)
-		b.AtMost("JetStream writes a run", r.Metric(writesPerRun), 6)
 		b.AtMost("CPU per 1000 runs", r.Metric(cpuPer1000), 0.45)
 		b.AtMost("callback to end, p99 at half load", r.Metric(p99AtHalf), 30)
 	}
@@ -107,7 +107,7 @@ func (s *site) runs(ctx context.Context, target load.Target, atOnce int, d *depl
 	if err != nil {
 		return nil, err
 	}
-	if _, err := g.run(ctx, load.Plan{AtOnce: atOnce, Duration: s.options.duration / 4}); err != nil { // to warm up
+	if _, err := g.run(ctx, load.Plan{AtOnce: atOnce, Duration: s.options.warmUp()}); err != nil { // to warm up
 		return nil, err
 	}
 	before, err := d.streams(ctx)
@@ -133,7 +133,7 @@ func (s *site) runs(ctx context.Context, target load.Target, atOnce int, d *depl
 		{Name: "run p99", Unit: "ms", X: milliseconds(full.Whole.P99)},
 		{Name: callbackP50, Unit: "ms", X: milliseconds(full.Tail.P50)},
 		{Name: callbackP99, Unit: "ms", X: milliseconds(full.Tail.P99)},
-		{Name: cpuPer1000, Unit: "s", X: used.CPU.Seconds() * 1000 / float64(full.Done)},
+		{Name: cpuPer1000, Unit: "s", X: cpu(used).Seconds() * 1000 / float64(full.Done)},
 	}
 	if d != nil {
 		after, err := d.streams(ctx)
@@ -142,6 +142,13 @@ func (s *site) runs(ctx context.Context, target load.Target, atOnce int, d *depl
 		}
 		values = append(values,
 			report.Value{Name: writesPerRun, X: float64(server.Writes(after)-server.Writes(before)) / float64(full.Done)},
+		)
+		for _, s := range after {
+			if n := s.Writes - stream(before, s.Name).Writes; n > 0 {
+				values = append(values, report.Value{Name: "  to " + s.Name, X: float64(n) / float64(full.Done)})
+			}
+		}
+		values = append(values,
 			report.Value{Name: diskPerRun, Unit: "B", X: float64(diskBytes(s.dir)-diskBefore) / float64(full.Done)},
 		)
 	}

@@ -13,7 +13,7 @@ import (
 type window struct {
 	site      *site
 	processes []*child.Process
-	before    child.Usage
+	before    []child.Usage
 }
 
 // open begins to count.
@@ -27,38 +27,47 @@ func (s *site) open(ctx context.Context, processes ...*child.Process) (*window, 
 		}
 	}
 	var err error
-	w.before, err = total(ctx, processes)
+	w.before, err = usages(ctx, processes)
 	return w, err
 }
 
-// close ends the counting: CPU and allocations since open, of all processes together.
-func (w *window) close(ctx context.Context) (child.Usage, error) {
-	used, err := total(ctx, w.processes)
+// close ends the counting: CPU and allocations of each process since open.
+func (w *window) close(ctx context.Context) ([]child.Usage, error) {
+	used, err := usages(ctx, w.processes)
 	if err != nil {
-		return child.Usage{}, err
+		return nil, err
 	}
-	used.CPU -= w.before.CPU
-	used.Allocations -= w.before.Allocations
+	for i := range used {
+		used[i].CPU -= w.before[i].CPU
+		used[i].Allocations -= w.before[i].Allocations
+	}
 	if w.site.options.profile != "" {
 		for _, p := range w.processes {
 			if err := p.StopProfile(ctx); err != nil {
-				return child.Usage{}, err
+				return nil, err
 			}
 		}
 	}
 	return used, nil
 }
 
-func total(ctx context.Context, processes []*child.Process) (sum child.Usage, err error) {
-	for _, p := range processes {
-		u, err := p.Usage(ctx, false)
-		if err != nil {
-			return child.Usage{}, err
+func usages(ctx context.Context, processes []*child.Process) ([]child.Usage, error) {
+	all := make([]child.Usage, len(processes))
+	for i, p := range processes {
+		var err error
+		if all[i], err = p.Usage(ctx, false); err != nil {
+			return nil, err
 		}
-		sum.CPU += u.CPU
-		sum.Allocations += u.Allocations
 	}
-	return sum, nil
+	return all, nil
+}
+
+// cpu is that of all processes together.
+func cpu(used []child.Usage) (sum time.Duration) {
+	for _, u := range used {
+		sum += u.CPU
+	}
+	return sum
 }
 
 // diskBytes is the size of all files in a folder. A file that goes away meanwhile does not count.

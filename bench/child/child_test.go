@@ -17,6 +17,7 @@ func TestMain(m *testing.M) {
 	if args := os.Args[1:]; child.Wanted(args) {
 		os.Exit(child.Main(args[1], map[string]child.Role{"parrot": func(ctx context.Context) any { return &parrot{ctx: ctx} }}))
 	}
+	os.Setenv("GORACE", "atexit_sleep_ms=0") // children of a test with -race end without a nap
 	goleak.VerifyTestMain(m)
 }
 

@@ -20,9 +20,9 @@ import (
 const Path = "/generate"
 
 const (
-	callers    = 64  // callbacks at once
-	tries      = 100 // of one callback, a pause apart
-	pause      = 100 * time.Millisecond
+	callers    = 64   // callbacks at once
+	tries      = 1000 // of one callback, a pause apart
+	pause      = 10 * time.Millisecond
 	answerTime = 30 * time.Second
 )
 
@@ -210,6 +210,7 @@ func (s *Service) send(task Task) bool {
 		if code := response.StatusCode(); err == nil && code >= 200 && code < 300 {
 			return true
 		}
+		s.client.CloseIdleConnections() // to a process that was killed: the next try must not meet another of them
 		select {
 		case <-time.After(pause):
 		case <-s.ctx.Done():
