@@ -70,7 +70,6 @@ func TestTextIsAligned(t *testing.T) {
 		t.Fatal(err)
 	}
 	_, tables, _ := strings.Cut(text.String(), "\n")
-	//nolint:dupword // a table's head
 	want := `
 ingest: what it is
 
