@@ -81,8 +81,9 @@ func (n number) float() float64 {
 	case isBig:
 		f, _ := new(big.Float).SetInt(n.big).Float64()
 		return f
+	default:
+		return float64(n.i)
 	}
-	return float64(n.i)
 }
 
 // integer gives an integer as a value, exact at any size.

@@ -63,7 +63,7 @@ func (c *compiler) mapping(v map[string]any, at []any) node {
 			continue
 		}
 		at := append(slices.Clip(at), k)
-		if i := strings.Index(k, "${"); i >= 0 && !strings.HasSuffix(k[:i], "$") {
+		if before, _, found := strings.Cut(k, "${"); found && !strings.HasSuffix(before, "$") {
 			c.problem(at, 0, "a key cannot hold ${…}: "+k, `spread a map instead: "...": ${fromPairs([[input.name, input.value]])}`)
 		}
 		n = append(n, entry{key: k, of: c.value(v[k], at)})

@@ -70,8 +70,8 @@ func (p *parser) wordsDefault(i int) (node, int, []*Reference) {
 		return constant{""}, t.end, nil
 	}
 	end := t.end
-	if t.words {
-		s := t.parts[last].(constant).v.(string)
+	if c, ok := t.parts[last].(constant); ok && t.words {
+		s := c.text()
 		if as := trailingAs.FindStringIndex(s); as != nil {
 			// Escapes before it cannot move its distance from the end.
 			end -= len(s) - as[0]
@@ -79,9 +79,9 @@ func (p *parser) wordsDefault(i int) (node, int, []*Reference) {
 		}
 		t.parts[last] = constant{strings.TrimRight(s, " \t\r\n")}
 	}
-	if len(t.parts) == 1 && t.words {
-		s := t.parts[0].(constant).v.(string)
-		if m := call.FindStringSubmatch(s); m != nil && isFunction(m[1]) {
+	if c, ok := t.parts[0].(constant); ok && last == 0 && t.words {
+		s := c.text()
+		if m := call.FindStringSubmatch(s); len(m) > 1 && isFunction(m[1]) {
 			p.fail(i, "what stands behind | is a default, taken as text; functions are not called there",
 				"write ${"+m[1]+"(…)}, or put the text into quotes")
 		}

@@ -214,7 +214,7 @@ func (x *scanner) quotedText(i int) int {
 		x.tails = append(x.tails, t.tails...)
 		return x.operand(i, t.end+1, n)
 	}
-	x.put(i, quote(c.v.(string)))
+	x.put(i, quote(c.text()))
 	x.ended = true
 	return t.end + 1
 }

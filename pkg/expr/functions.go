@@ -115,6 +115,12 @@ func (f function) apply(c *invocation, args []any) (any, error) {
 	return c.own(args)
 }
 
+// arg gives an argument that argument has checked.
+func arg[T any](a []any, i int) T {
+	v, _ := a[i].(T)
+	return v
+}
+
 func (c *invocation) argument(i int, takes byte, v any) (any, error) {
 	switch takes {
 	case 't':

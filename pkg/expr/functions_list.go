@@ -16,29 +16,30 @@ func lastOf(_ *invocation, a []any) (any, error) {
 }
 
 func take(_ *invocation, a []any) (any, error) {
-	l := a[0].([]any)
-	n := min(max(a[1].(int), 0), len(l))
+	l := arg[[]any](a, 0)
+	n := min(max(arg[int](a, 1), 0), len(l))
 	return l[:n:n], nil
 }
 
 func reverse(c *invocation, a []any) (any, error) {
-	l := slices.Clone(a[0].([]any))
+	l := slices.Clone(arg[[]any](a, 0))
 	slices.Reverse(l)
 	return l, c.grow(itemSize * len(l))
 }
 
 func concat(c *invocation, a []any) (any, error) {
 	out := []any{}
-	for _, l := range a {
-		if err := c.grow(itemSize * len(l.([]any))); err != nil {
+	for i := range a {
+		l := arg[[]any](a, i)
+		if err := c.grow(itemSize * len(l)); err != nil {
 			return nil, err
 		}
-		out = append(out, l.([]any)...)
+		out = append(out, l...)
 	}
 	return out, nil
 }
 
-func flatten(c *invocation, a []any) (any, error) { return c.flatten([]any{}, a[0].([]any), 0) }
+func flatten(c *invocation, a []any) (any, error) { return c.flatten([]any{}, arg[[]any](a, 0), 0) }
 
 func (c *invocation) flatten(to, l []any, depth int) ([]any, error) {
 	if depth > value.MaxDepth {
@@ -61,7 +62,7 @@ func (c *invocation) flatten(to, l []any, depth int) ([]any, error) {
 // uniq leaves out what equals an earlier item.
 func uniq(c *invocation, a []any) (any, error) {
 	out, seen := []any{}, map[string]bool{}
-	for _, v := range a[0].([]any) {
+	for _, v := range arg[[]any](a, 0) {
 		s, _, err := settle(v, c.grow, 0)
 		if err != nil {
 			return nil, err
@@ -108,7 +109,7 @@ func sortList(c *invocation, a []any) (any, error) {
 
 // sortBy orders a list by keys; what has equal keys stays in order.
 func sortBy(c *invocation, a []any) (any, error) {
-	l, keys := a[0].([]any), a[1].([]any)
+	l, keys := arg[[]any](a, 0), arg[[]any](a, 1)
 	descending := false
 	if len(a) > 2 {
 		switch a[2] {
@@ -157,7 +158,7 @@ func (c *invocation) order(a, b any) (int, error) {
 
 func groupBy(c *invocation, a []any) (any, error) {
 	out := map[string]any{}
-	for i, k := range a[1].([]any) {
+	for i, k := range arg[[]any](a, 1) {
 		k, _, err := settle(k, c.grow, 0)
 		if err != nil {
 			return nil, err
@@ -167,13 +168,13 @@ func groupBy(c *invocation, a []any) (any, error) {
 		if err := c.grow(itemSize); err != nil {
 			return nil, err
 		}
-		out[s] = append(group, a[0].([]any)[i])
+		out[s] = append(group, arg[[]any](a, 0)[i])
 	}
 	return out, nil
 }
 
 func keys(c *invocation, a []any) (any, error) {
-	m := a[0].(map[string]any)
+	m := arg[map[string]any](a, 0)
 	out := make([]any, 0, len(m))
 	for _, k := range slices.Sorted(maps.Keys(m)) {
 		out = append(out, k)
@@ -183,7 +184,7 @@ func keys(c *invocation, a []any) (any, error) {
 
 // values are in the order of their keys.
 func values(c *invocation, a []any) (any, error) {
-	m := a[0].(map[string]any)
+	m := arg[map[string]any](a, 0)
 	out := make([]any, 0, len(m))
 	for _, k := range slices.Sorted(maps.Keys(m)) {
 		out = append(out, m[k])
@@ -192,7 +193,7 @@ func values(c *invocation, a []any) (any, error) {
 }
 
 func toPairs(c *invocation, a []any) (any, error) {
-	m := a[0].(map[string]any)
+	m := arg[map[string]any](a, 0)
 	out := make([]any, 0, len(m))
 	for _, k := range slices.Sorted(maps.Keys(m)) {
 		out = append(out, []any{k, m[k]})
@@ -201,7 +202,7 @@ func toPairs(c *invocation, a []any) (any, error) {
 }
 
 func fromPairs(c *invocation, a []any) (any, error) {
-	l := a[0].([]any)
+	l := arg[[]any](a, 0)
 	out := make(map[string]any, len(l))
 	for _, v := range l {
 		pair, ok := v.([]any)

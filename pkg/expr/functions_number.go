@@ -9,7 +9,7 @@ import (
 	"github.com/switchbackhq/switchback/pkg/value"
 )
 
-func abs(c *invocation, a []any) (any, error) {
+func abs(_ *invocation, a []any) (any, error) {
 	n, _, err := toNum(a[0])
 	switch {
 	case err != nil:

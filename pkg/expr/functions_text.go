@@ -1,6 +1,7 @@
 package expr
 
 import (
+	"encoding/json"
 	"math"
 	"strings"
 	"unicode/utf8"
@@ -21,14 +22,14 @@ func length(c *invocation, a []any) (any, error) {
 	}
 	l, err := c.list(0, a[0])
 	if err != nil {
-		return nil, c.fail(0, a[0], "a text, a list or a map")
+		err = c.fail(0, a[0], "a text, a list or a map")
 	}
-	return int64(len(l)), nil
+	return int64(len(l)), err
 }
 
 func typeOf(_ *invocation, a []any) (any, error) {
-	if value.IsNumber(a[0]) {
-		if n, _, err := toNum(a[0]); err != nil || n.is == isFloat {
+	if n, ok := a[0].(json.Number); ok {
+		if strings.ContainsAny(string(n), ".eE") {
 			return "float", nil
 		}
 		return "int", nil
@@ -57,7 +58,7 @@ func toJSON(c *invocation, a []any) (any, error) {
 }
 
 func fromJSON(c *invocation, a []any) (any, error) {
-	s := a[0].(string)
+	s := arg[string](a, 0)
 	if err := c.grow(8 * len(s)); err != nil {
 		return nil, err
 	}
@@ -71,9 +72,9 @@ func fromJSON(c *invocation, a []any) (any, error) {
 func split(c *invocation, a []any) (any, error) {
 	n := -1
 	if len(a) > 2 {
-		n = a[2].(int)
+		n = arg[int](a, 2)
 	}
-	s, at := a[0].(string), a[1].(string)
+	s, at := arg[string](a, 0), arg[string](a, 1)
 	if err := c.grow(itemSize * (strings.Count(s, at) + 1)); err != nil {
 		return nil, err
 	}
@@ -89,9 +90,9 @@ func split(c *invocation, a []any) (any, error) {
 }
 
 func replace(c *invocation, a []any) (any, error) {
-	s, from, to, n := a[0].(string), a[1].(string), a[2].(string), -1
+	s, from, to, n := arg[string](a, 0), arg[string](a, 1), arg[string](a, 2), -1
 	if len(a) > 3 {
-		n = a[3].(int)
+		n = arg[int](a, 3)
 	}
 	times := strings.Count(s, from)
 	if n >= 0 {
@@ -104,7 +105,7 @@ func replace(c *invocation, a []any) (any, error) {
 }
 
 func repeat(c *invocation, a []any) (any, error) {
-	s, n := a[0].(string), a[1].(int)
+	s, n := arg[string](a, 0), arg[int](a, 1)
 	if n < 0 {
 		return nil, &mistake{"repeat: the number is negative", ""}
 	}
@@ -126,10 +127,10 @@ func (c *invocation) growTimes(size, times int) error {
 func join(c *invocation, a []any) (any, error) {
 	between := ""
 	if len(a) > 1 {
-		between = a[1].(string)
+		between = arg[string](a, 1)
 	}
 	var b strings.Builder
-	for i, v := range a[0].([]any) {
+	for i, v := range arg[[]any](a, 0) {
 		switch v.(type) {
 		case nil, []any, map[string]any:
 			return nil, &mistake{"join: an item is " + kindOf(v) + ", not a text", ""}
@@ -149,7 +150,7 @@ func join(c *invocation, a []any) (any, error) {
 // index counts characters, as len and [from:to] do.
 func index(f func(s, of string) int) operator {
 	return func(_ *invocation, a []any) (any, error) {
-		s := a[0].(string)
-		return characters(s, f(s, a[1].(string))), nil
+		s := arg[string](a, 0)
+		return characters(s, f(s, arg[string](a, 1))), nil
 	}
 }

@@ -22,7 +22,7 @@ func TestWholeLibrary(t *testing.T) {
 		if !isFunction(f.Name) {
 			t.Errorf("%s() is not in the table of functions", f.Name)
 		}
-		if !regexp.MustCompile(`\b` + f.Name + `\(`).Match(golden) && f.Name != "now" && f.Name != "timezone" {
+		if !regexp.MustCompile(`\b`+f.Name+`\(`).Match(golden) && f.Name != "now" && f.Name != "timezone" {
 			t.Errorf("%s() is not tried in functions.golden", f.Name)
 		}
 	}

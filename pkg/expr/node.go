@@ -17,6 +17,12 @@ type node interface {
 
 type constant struct{ v any }
 
+// text is the constant where it is known to be text.
+func (n constant) text() string {
+	s, _ := n.v.(string)
+	return s
+}
+
 func (n constant) eval(Scope) (any, error) { return n.v, nil }
 
 // path reads a reference.

@@ -47,7 +47,7 @@ var operators = map[string]operator{
 	stepFunc:   func(c *invocation, a []any) (any, error) { return a[0], c.step(1) },
 	negateFunc: negate,
 	plusFunc:   unaryPlus,
-	"?sum":     func(c *invocation, a []any) (any, error) { return sum(c, a[1].([]any)) },
+	"?sum":     func(c *invocation, a []any) (any, error) { return sum(c, arg[[]any](a, 1)) },
 	"?sortBy":  sortBy,
 	"?groupBy": groupBy,
 }
@@ -206,7 +206,7 @@ func interval(c *invocation, a []any) (any, error) {
 	if to < from {
 		return []any{}, nil
 	}
-	if n := uint64(to) - uint64(from); n >= maxItems {
+	if n := to - from; n < 0 || n >= maxItems { // below zero: out of an int64's range
 		return nil, &mistake{"the range has more than a million items", ""}
 	}
 	l := make([]any, 0, to-from+1)

@@ -124,7 +124,7 @@ func (p *parser) quoted(i int) (text string, end int, ok bool) {
 		p.problems, p.refs = p.problems[:problems], p.refs[:refs]
 		return "", i, false
 	}
-	return c.v.(string), t.end + 1, true
+	return c.text(), t.end + 1, true
 }
 
 // scanName gives the length of the name that s begins with: letters, digits, _ and -.

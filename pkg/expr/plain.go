@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"maps"
 	"math"
+	"slices"
 	"strconv"
 	"time"
 
@@ -80,7 +81,7 @@ func settleList(l []any, grow func(int) error, depth int) (any, bool, error) {
 			return nil, false, err
 		}
 		if changed && out == nil {
-			out = append(make([]any, 0, len(l)), l...)
+			out = slices.Clone(l)
 		}
 		if changed {
 			out[i] = n

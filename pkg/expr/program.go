@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"regexp"
+	"slices"
 	"strings"
 
 	lang "github.com/expr-lang/expr"
@@ -115,10 +116,10 @@ var (
 // reword puts expr-lang's messages into this language's words.
 func reword(message string) string {
 	if m := unexpected.FindStringSubmatch(message); m != nil {
-		switch {
-		case m[1] == "EOF":
+		switch m[1] {
+		case "EOF":
 			return "something is missing at the end of the expression"
-		case m[1] == "String" || m[1] == "Number" || m[1] == "Identifier":
+		case "String", "Number", "Identifier":
 			return errOperator
 		}
 		return "unexpected " + m[2]
@@ -201,8 +202,7 @@ func (x *scanner) position(source string, char, end int) int {
 		}
 		char--
 	}
-	for i := len(x.marks) - 1; i >= 0; i-- {
-		m := x.marks[i]
+	for _, m := range slices.Backward(x.marks) {
 		if m.out > at {
 			continue
 		}

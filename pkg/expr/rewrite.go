@@ -1,15 +1,11 @@
 package expr
 
 import (
-	"fmt"
-	"reflect"
 	"regexp"
 	"strconv"
 	"strings"
 
 	"github.com/expr-lang/expr/ast"
-	"github.com/expr-lang/expr/builtin"
-	"github.com/expr-lang/expr/conf"
 	"github.com/expr-lang/expr/file"
 )
 
@@ -28,15 +24,6 @@ const (
 )
 
 type astNode = ast.Node
-
-// site is where a function is called, for its messages.
-type site struct {
-	name string
-	args []string // as written; "" where that is not short to say
-
-	binary   bool // an operator between two operands
-	function bool
-}
 
 // rewriter changes expr-lang's tree before it is compiled: operators become this package's own functions, which
 // keep every digit, know null and name the operand that is wrong; what is missing is null instead of a panic.
@@ -189,9 +176,9 @@ func (r *rewriter) describe(n ast.Node) string {
 		case calls(n, stepFunc):
 			return r.describe(n.Arguments[2])
 		case calls(n, memberFunc):
-			s := n.Arguments[1].(*ast.ConstantNode).Value.(*site)
-			if key, ok := n.Arguments[3].(*ast.StringNode); ok && s.args[0] != "" {
-				return s.args[0] + "." + key.Value
+			of := r.describe(n.Arguments[2])
+			if key, ok := n.Arguments[3].(*ast.StringNode); ok && of != "" {
+				return of + "." + key.Value
 			}
 		}
 	case *ast.PointerNode:
@@ -275,85 +262,4 @@ func (r *rewriter) aggregate(n *ast.BuiltinNode, p *ast.PredicateNode) ast.Node 
 		args = append(args, n.Arguments[2])
 	}
 	return &ast.VariableDeclaratorNode{Name: name, Value: n.Arguments[0], Expr: r.call(n, "?"+n.Name, args...)}
-}
-
-// declare makes this package's functions known to expr-lang.
-func declare(to conf.FunctionsTable) {
-	add := func(name string, f func(...any) (any, error)) {
-		to[name] = &builtin.Function{Name: name, Func: f, Validate: anyOutcome}
-	}
-	add(refFunc, func(args ...any) (any, error) {
-		e := args[0].(*evaluation)
-		v, err := e.operands[args[1].(int)].of.eval(e.scope)
-		if err != nil {
-			e.failed = err
-		}
-		return v, err
-	})
-	for name, f := range operators {
-		add(name, func(args ...any) (any, error) {
-			return f(&invocation{args[0].(*evaluation), args[1].(*site)}, args[2:])
-		})
-	}
-	for name, f := range functions {
-		add(name, func(args ...any) (any, error) {
-			return f.apply(&invocation{args[0].(*evaluation), args[1].(*site)}, args[2:])
-		})
-	}
-}
-
-// anyOutcome is the type of every function: the rewriter counts arguments, and types are known only at run time.
-func anyOutcome([]reflect.Type) (reflect.Type, error) { return reflect.TypeFor[any](), nil }
-
-// invocation is one call of a function.
-type invocation struct {
-	*evaluation
-	*site
-}
-
-// fail says that argument i is not what the function needs.
-func (c *invocation) fail(i int, v any, needs string) error {
-	which := c.arg(i)
-	named := i < len(c.args) && c.args[i] != ""
-	is, hint := kindOf(v), ""
-	switch {
-	case v == nil && named:
-		instead := `""`
-		switch {
-		case strings.Contains(needs, "number"):
-			instead = "0"
-		case strings.HasPrefix(needs, "a list"):
-			instead = "[]"
-		case strings.HasPrefix(needs, "a map"):
-			instead = "{}"
-		}
-		hint = "write (" + which + " ?? " + instead + ") for a default"
-	case is == "a text" && strings.Contains(needs, "number"):
-		hint = "int(…) and float(…) make a number of a text"
-	}
-	if v == nil && which != "null" {
-		is = "missing or null"
-	}
-	return &mistake{fmt.Sprintf("%s is %s, but %s needs %s", which, is, c.title(), needs), hint}
-}
-
-// title is what messages call the operator or function.
-func (s *site) title() string {
-	if s.function {
-		return s.name + "()"
-	}
-	return strconv.Quote(s.name)
-}
-
-// arg names argument i.
-func (s *site) arg(i int) string {
-	switch {
-	case i < len(s.args) && s.args[i] != "":
-		return s.args[i]
-	case s.binary && i == 0:
-		return "what stands to the left"
-	case s.binary:
-		return "what stands to the right"
-	}
-	return "argument " + strconv.Itoa(i+1)
 }

@@ -29,22 +29,31 @@ func TestMapsAndLists(t *testing.T) {
 		name         string
 		source, want any
 	}{
-		{"nested", map[string]any{"a": []any{"${input.a}", "x${input.b}", map[string]any{"s": "${input.s}"}}, "n": 5, "z": nil},
-			map[string]any{"a": []any{int64(7), "x2", map[string]any{"s": "héllo"}}, "n": int64(5), "z": nil}},
+		{
+			"nested",
+			map[string]any{"a": []any{"${input.a}", "x${input.b}", map[string]any{"s": "${input.s}"}}, "n": 5, "z": nil},
+			map[string]any{"a": []any{int64(7), "x2", map[string]any{"s": "héllo"}}, "n": int64(5), "z": nil},
+		},
 		{"missing stays as null", map[string]any{"a": "${input.missing}"}, map[string]any{"a": nil}},
 		{"spread", map[string]any{"...": "${input.items[0]}", "name": "mine", "y": true}, map[string]any{"x": int64(1), "name": "mine", "y": true}},
 		{"spread several", map[string]any{"...": []any{"${input.items[0]}", "${input.items[1]}", "${input.missing}"}}, map[string]any{"x": int64(2), "name": "b"}},
 		{"spread a literal map", map[string]any{"...": map[string]any{"a": "${input.a}"}, "b": 1}, map[string]any{"a": int64(7), "b": int64(1)}},
 		{"spread null", map[string]any{"...": "${input.missing}", "a": 1}, map[string]any{"a": int64(1)}},
 		{"spread with default", map[string]any{"...": `${input.missing | {"a": 1}}`}, map[string]any{"a": int64(1)}},
-		{"list spread", []any{0, "...${input.list}", "...${input.missing}", "${input.tags}"},
-			[]any{int64(0), int64(3), int64(1), int64(2), []any{"a", "b", "a"}}},
+		{
+			"list spread",
+			[]any{0, "...${input.list}", "...${input.missing}", "${input.tags}"},
+			[]any{int64(0), int64(3), int64(1), int64(2), []any{"a", "b", "a"}},
+		},
 		{"list spread of an expression", []any{"...${filter(input.list, # > 1)}"}, []any{int64(3), int64(2)}},
 		{"dots in text", []any{"...and ${input.a}", "...", "...${input.a} more", "... ${input.a}"}, []any{"...and 7", "...", "...7 more", "... 7"}},
 		{"escaped", []any{"$${input.a}", "...$${input.a}"}, []any{"${input.a}", "...${input.a}"}},
 		{"escaped key", map[string]any{"$${a}": 1}, map[string]any{"$${a}": int64(1)}},
-		{"scalars", []any{1, int64(2), 1.5, true, nil, "s", json.Number("1.10"), uint64(18446744073709551615), []any{}, map[string]any{}},
-			[]any{int64(1), int64(2), 1.5, true, nil, "s", json.Number("1.10"), json.Number("18446744073709551615"), []any{}, map[string]any{}}},
+		{
+			"scalars",
+			[]any{1, int64(2), 1.5, true, nil, "s", json.Number("1.10"), uint64(18446744073709551615), []any{}, map[string]any{}},
+			[]any{int64(1), int64(2), 1.5, true, nil, "s", json.Number("1.10"), json.Number("18446744073709551615"), []any{}, map[string]any{}},
+		},
 		{"a date from YAML", time.Date(2026, 1, 2, 0, 0, 0, 0, time.UTC), "2026-01-02T00:00:00Z"},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
@@ -81,8 +90,8 @@ func TestSpreadRefuses(t *testing.T) {
 
 func TestProblemsAllAtOnce(t *testing.T) {
 	_, problems := expr.Compile(map[string]any{
-		"a": "${inptu.x} and ${otuput.y}",
-		"b": []any{"fine ${input.a}", map[string]any{"c": "x ${uper(input.s)}"}, "...${nope.x}"},
+		"a":          "${inptu.x} and ${otuput.y}",
+		"b":          []any{"fine ${input.a}", map[string]any{"c": "x ${uper(input.s)}"}, "...${nope.x}"},
 		"...":        "${gateway.url}",
 		"${input.k}": 1,
 	}, rules)
@@ -307,7 +316,8 @@ func TestScopeErrorsComeThrough(t *testing.T) {
 	down := fault.New(fault.Unavailable, "the gateway is not up yet", "wait")
 	for _, template := range []any{
 		"${gateway:8090.port}", "x${gateway:8090.port}", "${gateway:8090.port | 3}", "${gateway:8090.port + 1}", "${gateway:8090.port as text}",
-		"${filter(input.list, # > gateway:8090.port)}", `${"x" + "${gateway:8090.port}"}`, map[string]any{"a": []any{"...${gateway:8090.port}"}},
+		"${filter(input.list, # > gateway:8090.port)}", `${"x" + "${gateway:8090.port}"}`,
+		map[string]any{"a": []any{"...${gateway:8090.port}"}},
 	} {
 		_, err := compile(t, template).Eval(&asked{Map: scope(t), err: down})
 		if !errors.Is(err, down) || fault.CodeOf(err) != fault.Unavailable {

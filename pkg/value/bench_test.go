@@ -6,7 +6,8 @@ import (
 	"github.com/switchbackhq/switchback/pkg/value"
 )
 
-var callback = []byte(`{"task_id":"task-123","status":"completed","result":{"url":"https://cdn.example.com/a.png","width":1024,"height":768,"scores":[0.5,0.25,1]}}`)
+var callback = []byte(`{"task_id":"task-123","status":"completed",` +
+	`"result":{"url":"https://cdn.example.com/a.png","width":1024,"height":768,"scores":[0.5,0.25,1]}}`)
 
 func BenchmarkDecode(b *testing.B) {
 	b.ReportAllocs()

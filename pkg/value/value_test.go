@@ -1,6 +1,7 @@
 package value_test
 
 import (
+	"bytes"
 	"encoding/json"
 	"errors"
 	"math"
@@ -116,7 +117,7 @@ func TestDepth(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if got, err := value.Encode(v); err != nil || string(got) != string(nested(value.MaxDepth)) {
+	if got, err := value.Encode(v); err != nil || !bytes.Equal(got, nested(value.MaxDepth)) {
 		t.Errorf("Encode: %v", err)
 	}
 	if _, err := value.Encode([]any{v}); err == nil {
@@ -218,9 +219,12 @@ func TestNumber(t *testing.T) {
 
 func TestCompare(t *testing.T) {
 	ascending := []any{
-		json.Number("-1e400"), json.Number("-12345678901234567890"), int64(math.MinInt64), int64(-2), -1.5, json.Number("-1e-400"), int64(0),
-		json.Number("1e-99999999999999999999"), 1e-9, 0.1, json.Number("0.10000000000000000001"), json.Number("0.2"), int64(1), json.Number("1.10"), int64(9007199254740992), int64(9007199254740993),
-		int64(math.MaxInt64), json.Number("9223372036854775808"), json.Number("12345678901234567890"), json.Number("12345678901234567891"), 1e21, json.Number("1e400"), json.Number("1e99999999999999999999"),
+		json.Number("-1e400"), json.Number("-12345678901234567890"), int64(math.MinInt64), int64(-2), -1.5,
+		json.Number("-1e-400"), int64(0), json.Number("1e-99999999999999999999"), 1e-9,
+		0.1, json.Number("0.10000000000000000001"), json.Number("0.2"), int64(1), json.Number("1.10"),
+		int64(9007199254740992), int64(9007199254740993), int64(math.MaxInt64), json.Number("9223372036854775808"),
+		json.Number("12345678901234567890"), json.Number("12345678901234567891"), 1e21,
+		json.Number("1e400"), json.Number("1e99999999999999999999"),
 	}
 	for i, a := range ascending {
 		for j, b := range ascending {
@@ -242,7 +246,9 @@ func TestCompare(t *testing.T) {
 	if got, ok := value.Compare("a", "b"); got != -1 || !ok {
 		t.Errorf(`Compare("a", "b") = %d, %v`, got, ok)
 	}
-	for _, pair := range [][2]any{{"1", int64(1)}, {nil, nil}, {true, false}, {[]any{}, []any{}}, {math.NaN(), 1.0}, {1.0, math.NaN()}, {math.NaN(), int64(1)}, {json.Number("x"), int64(1)}} {
+	for _, pair := range [][2]any{
+		{"1", int64(1)}, {nil, nil}, {true, false}, {[]any{}, []any{}}, {math.NaN(), 1.0}, {1.0, math.NaN()}, {math.NaN(), int64(1)}, {json.Number("x"), int64(1)},
+	} {
 		if got, ok := value.Compare(pair[0], pair[1]); ok {
 			t.Errorf("Compare(%v, %v) = %d, want no order", pair[0], pair[1], got)
 		}
