@@ -118,7 +118,6 @@ type WaitState struct {
 
 	// Used is the sequence of the last callback that the wait has taken, progress included.
 	Used        uint64 `json:"used,omitempty"`
-	Shared      bool   `json:"shared,omitempty"` // the id is not the attempt's own
 	AcceptEarly string `json:"accept_early,omitempty"`
 	// Quorum is how many callbacks end the attempt's wait where that is not one; Results are those that have come for
 	// this id.

@@ -29,6 +29,7 @@ type Config struct {
 	ShutdownGrace     time.Duration // how long requests in flight may go on after a stop; default 20 s
 	MaxDeliveries     uint64        // deliveries of a message that cannot be processed before it is given up; default 5
 	MaxResponse       int64         // bytes of an outside service's response; default 512 KiB
+	AllowShell        bool          // components of type shell may run
 }
 
 func (c Config) withDefaults() Config {
@@ -93,7 +94,9 @@ func New(cfg Config, deps Deps) *Runner {
 		metrics:     newMetrics(deps.Registry),
 		journal:     journal.New(deps.Bus.Bucket(subject.BucketRuns), cfg.KeepRuns),
 		waits:       wait.New(deps.Bus),
-		performer:   action.New(action.Options{Logger: deps.Logger, MaxResponse: cfg.MaxResponse}),
+		performer:   action.New(action.Options{
+			Logger: deps.Logger, MaxResponse: cfg.MaxResponse, NATS: messenger{deps.Bus}, AllowShell: cfg.AllowShell,
+		}),
 		book:        address.New(deps.Getenv, cfg.GatewayWait),
 		definitions: newDefinitions(deps.Bus.Bucket(subject.BucketDefinitions), deps.Document, deps.Getenv),
 		ready:       make(chan struct{}),
@@ -201,4 +204,15 @@ func (r *Runner) answered(d *bus.Delivery, err error) {
 // backoff is the pause before a message is delivered again.
 func backoff(deliveries int) time.Duration {
 	return min(30*time.Second, 100*time.Millisecond<<min(deliveries, 10))
+}
+
+// messenger is the bus as components of type nats see it.
+type messenger struct{ bus *bus.Bus }
+
+func (m messenger) Notify(subject string, header map[string]string, data []byte) error {
+	return m.bus.Notify(subject, header, data)
+}
+
+func (m messenger) Request(ctx context.Context, subject string, header map[string]string, data []byte) ([]byte, error) {
+	return m.bus.Request(ctx, subject, header, data)
 }

@@ -34,16 +34,25 @@ type Resolver interface {
 // Options say how outside services are called.
 type Options struct {
 	Logger      *slog.Logger
-	Transport   http.RoundTripper // nil: NewTransport()
-	MaxResponse int64             // bytes of a response's body; default 4 MiB
-	Now         func() time.Time  // nil: time.Now
+	Transport   *http.Transport  // nil: NewTransport()
+	MaxResponse int64            // bytes of a response's body, where the component sets no other; default 4 MiB
+	Now         func() time.Time // nil: time.Now
 	UserAgent   string
+	NATS        Messenger // for components of type nats; nil: there is none
+	AllowShell  bool      // components of type shell may run
+}
+
+// Messenger is what components of type nats need.
+type Messenger interface {
+	Notify(subject string, header map[string]string, data []byte) error
+	Request(ctx context.Context, subject string, header map[string]string, data []byte) ([]byte, error)
 }
 
 // Performer performs invocations. It is safe for concurrent use.
 type Performer struct {
-	o    Options
-	http *http.Client
+	o       Options
+	clients *clients
+	shells  *shells
 }
 
 // New gives a performer.
@@ -63,18 +72,22 @@ func New(o Options) *Performer {
 	if o.UserAgent == "" {
 		o.UserAgent = "switchback"
 	}
-	return &Performer{o: o, http: &http.Client{Transport: o.Transport, CheckRedirect: checkRedirect}}
+	return &Performer{o: o, clients: newClients(o.Transport, o.MaxResponse), shells: newShells()}
 }
 
 // Perform performs one invocation and reports its end. Only the end of ctx other than by the invocation's deadline is
 // an error: then nothing is known of the invocation, and it is to be performed again.
 func (p *Performer) Perform(ctx context.Context, act engine.Act, static Resolver) (engine.Acted, error) {
-	acted := engine.Acted{Job: act.Job.ID, Attempt: act.Attempt}
+	acted := engine.Acted{Job: act.Job.ID, Attempt: act.Attempt, Poll: act.Poll}
 	inner, cancel := context.WithDeadlineCause(ctx, act.Deadline, errDeadline)
 	defer cancel()
 	inv := &invocation{act: act, at: p.o.Now(), secrets: &secrets{}}
 	inv.static = bound{ctx: inner, resolver: static, secrets: inv.secrets}
-	err := p.perform(inner, inv, &acted)
+	do := p.perform
+	if act.Poll > 0 {
+		do = p.poll
+	}
+	err := do(inner, inv, &acted)
 	if err != nil && ctx.Err() != nil {
 		return acted, context.Cause(ctx)
 	}
@@ -105,27 +118,40 @@ func (p *Performer) perform(ctx context.Context, inv *invocation, acted *engine.
 	if acted.Input, err = raw(input); err != nil {
 		return err
 	}
-	scope := engine.ActionScope{
-		Invocation: inv.act.ID, Run: inv.act.Scope.Run.ID, Workflow: inv.act.Scope.Run.Workflow,
-		Job: inv.act.Job.ID, Attempt: inv.act.Attempt, Input: input, At: inv.at, Static: inv.static,
-	}
-	if inv.act.Action == nil {
+	scope := inv.scope(input)
+	action := inv.act.Action
+	if action == nil {
 		return &engine.Error{Code: CodeExpression, Message: "the definition has no component " + inv.act.Job.Component, Permanent: true}
 	}
-	var response any
-	switch inv.act.Action.Type {
+	var result any
+	switch action.Type {
 	case compose.Logger:
-		response, err = p.log(ctx, inv, scope)
+		result, err = p.log(ctx, inv, scope)
 	case compose.HTTPClient:
-		response, err = p.request(ctx, inv, scope)
+		var resp *response
+		if resp, err = p.request(ctx, inv, own(action), scope); err == nil {
+			result, err = resp.body, resp.refusal(action.RetryOn)
+		}
+	case compose.NATS:
+		result, err = p.message(ctx, action, scope)
+	case compose.Shell:
+		result, err = p.shell(ctx, inv, scope)
 	default:
-		err = &engine.Error{Code: CodeExpression, Message: "components of type " + inv.act.Action.Type + " cannot be run", Permanent: true}
+		err = &engine.Error{Code: CodeExpression, Message: "components of type " + action.Type + " cannot be run here", Permanent: true}
 	}
 	if err != nil {
 		return err
 	}
-	scope.Response, scope.At = response, p.o.Now()
+	scope.Response, scope.At = result, p.o.Now()
 	return finish(inv, scope, acted)
+}
+
+// scope is what the component's templates may refer to.
+func (inv *invocation) scope(input any) engine.ActionScope {
+	return engine.ActionScope{
+		Invocation: inv.act.ID, Run: inv.act.Scope.Run.ID, Workflow: inv.act.Scope.Run.Workflow,
+		Job: inv.act.Job.ID, Attempt: inv.act.Attempt, Input: input, At: inv.at, Static: inv.static,
+	}
 }
 
 // input evaluates the job's input: without a template, the workflow's.
@@ -133,7 +159,7 @@ func (inv *invocation) input() (any, error) {
 	scope := inv.act.Scope
 	scope.Static = inv.static
 	if inv.act.Job.Input == nil {
-		return scope.Resolve(&expr.Reference{Source: "input"})
+		return scope.Default()
 	}
 	return inv.act.Job.Input.Eval(scope)
 }
@@ -141,25 +167,30 @@ func (inv *invocation) input() (any, error) {
 // finish turns a response into the component's output and the wait that follows.
 func finish(inv *invocation, scope engine.ActionScope, acted *engine.Acted) error {
 	action := inv.act.Action
-	waits := action.Completion.Kind == compose.CompleteCallback
+	waits, polls := action.Completion.Kind == compose.CompleteCallback, action.Completion.Kind == compose.CompletePolling
 	output, err := scope.Response, error(nil)
 	switch {
 	case action.Output == nil:
-	case waits && action.OutputNeedsResult:
-		if acted.Response, err = raw(scope.Response); err != nil {
-			return err
-		}
+	case (waits || polls) && action.OutputNeedsResult:
 		output = nil
 	default:
 		if output, err = action.Output.Eval(scope); err != nil {
 			return &engine.Error{Code: engine.CodeOutput, Message: "the component's output: " + err.Error(), Permanent: true}
 		}
 	}
+	if polls || waits && action.OutputNeedsResult { // it is asked for again
+		if acted.Response, err = raw(scope.Response); err != nil {
+			return err
+		}
+	}
 	if acted.Output, err = raw(output); err != nil {
 		return err
 	}
-	if waits {
+	switch {
+	case waits:
 		acted.Wait, err = waitFor(inv, scope)
+	case polls:
+		acted.Wait = &engine.Wait{Poll: true}
 	}
 	return err
 }
@@ -167,7 +198,7 @@ func finish(inv *invocation, scope engine.ActionScope, acted *engine.Acted) erro
 // waitFor says which callback ends the invocation.
 func waitFor(inv *invocation, scope engine.ActionScope) (*engine.Wait, error) {
 	c := inv.act.Action.Completion
-	w := &engine.Wait{ID: inv.act.ID, Timeout: c.Timeout, AcceptEarly: c.AcceptEarly}
+	w := &engine.Wait{ID: inv.act.ID, Timeout: c.Timeout, AcceptEarly: c.AcceptEarly, Quorum: c.Quorum, Heartbeat: c.Heartbeat}
 	var id any
 	var err error
 	switch {
@@ -183,13 +214,12 @@ func waitFor(inv *invocation, scope engine.ActionScope) (*engine.Wait, error) {
 	if err != nil {
 		return nil, &engine.Error{Code: CodeExpression, Message: "the id to wait for: " + err.Error(), Permanent: true}
 	}
-	if w.ID = value.Text(id); w.ID == "" {
+	if w.ID, w.More, err = engine.IDs(id); err != nil {
 		return nil, &engine.Error{
 			Code: CodeResponse, Permanent: true,
-			Message: "the id to wait for is empty: the response has no value where wait_for, or the endpoint's identify_by, looks for it",
+			Message: err.Error() + ": the response has no value where wait_for, or the endpoint's identify_by, looks for it",
 		}
 	}
-	w.Shared = w.ID != inv.act.ID
 	return w, nil
 }
 

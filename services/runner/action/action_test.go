@@ -322,9 +322,9 @@ func TestWaits(t *testing.T) {
 		response string
 	}{
 		{"its own id", callback(compose.Completion{OwnID: true, Timeout: time.Minute}), engine.Wait{ID: "r1.paint.2", Timeout: time.Minute}, `{"eta":5,"task":123}`, ""},
-		{"an id from the response, as text", callback(compose.Completion{WaitFor: template(t, "${response.task}")}), engine.Wait{ID: "123", Shared: true}, `{"eta":5,"task":123}`, ""},
-		{"where the endpoint finds it", callback(compose.Completion{IdentifyBy: template(t, "task-${body.task}")}), engine.Wait{ID: "task-123", Shared: true}, `{"eta":5,"task":123}`, ""},
-		{"the endpoint's only id", callback(compose.Completion{}), engine.Wait{ID: "__callback__", Shared: true}, `{"eta":5,"task":123}`, ""},
+		{"an id from the response, as text", callback(compose.Completion{WaitFor: template(t, "${response.task}")}), engine.Wait{ID: "123"}, `{"eta":5,"task":123}`, ""},
+		{"where the endpoint finds it", callback(compose.Completion{IdentifyBy: template(t, "task-${body.task}")}), engine.Wait{ID: "task-123"}, `{"eta":5,"task":123}`, ""},
+		{"the endpoint's only id", callback(compose.Completion{}), engine.Wait{ID: "__callback__"}, `{"eta":5,"task":123}`, ""},
 		{"with an output", output, engine.Wait{ID: "r1.paint.2"}, `{"task":123}`, ""},
 		{"with an output that needs the result", later, engine.Wait{ID: "r1.paint.2"}, "", `{"eta":5,"task":123}`},
 	} {

@@ -14,29 +14,60 @@ import (
 	"github.com/switchbackhq/switchback/pkg/value"
 )
 
-// encodeBody writes a body as its content type says: without one, text as it is and everything else as JSON.
-// A null body is none.
-func encodeBody(body any, contentType string) (payload []byte, newType string, err error) {
+// encodeBody writes a body as its type says (json, form, multipart, raw), or else as its content type does: without
+// either, text as it is and everything else as JSON. A null body is none.
+func encodeBody(body any, bodyType, contentType string) (payload []byte, newType string, err error) {
 	if body == nil {
 		return nil, contentType, nil
 	}
 	kind, _, _ := mime.ParseMediaType(contentType)
 	s, isText := body.(string)
 	m, isMap := body.(map[string]any)
-	switch {
-	case kind == "" && isText:
-		return []byte(s), "text/plain; charset=utf-8", nil
-	case kind == "application/x-www-form-urlencoded" && isMap:
-		return []byte(form(m).Encode()), contentType, nil
-	case kind == "multipart/form-data" && isMap:
+	if bodyType == "" {
+		bodyType = typeOf(kind, body)
+	}
+	switch bodyType {
+	case "form":
+		if !isMap {
+			return nil, "", fmt.Errorf("a form is made of a map, and this is %T", body)
+		}
+		return []byte(form(m).Encode()), orDefault(contentType, "application/x-www-form-urlencoded"), nil
+	case "multipart":
+		if !isMap {
+			return nil, "", fmt.Errorf("a form is made of a map, and this is %T", body)
+		}
 		return multipartForm(m)
-	case isText && (!isJSON(kind) || json.Valid([]byte(s))):
+	case "raw":
+		return []byte(value.Text(body)), orDefault(contentType, "text/plain; charset=utf-8"), nil
+	}
+	if isText && isJSON(kind) && json.Valid([]byte(s)) {
 		return []byte(s), contentType, nil // JSON written by hand goes as it is
-	case kind == "":
-		contentType = "application/json"
 	}
 	payload, err = value.Encode(body)
-	return payload, contentType, err
+	return payload, orDefault(contentType, "application/json"), err
+}
+
+// typeOf is the type of a body that names none.
+func typeOf(contentType string, body any) string {
+	_, isText := body.(string)
+	_, isMap := body.(map[string]any)
+	switch {
+	case contentType == "application/x-www-form-urlencoded" && isMap:
+		return "form"
+	case contentType == "multipart/form-data" && isMap:
+		return "multipart"
+	case isText && !isJSON(contentType):
+		return "raw"
+	default:
+		return "json"
+	}
+}
+
+func orDefault(s, def string) string {
+	if s == "" {
+		return def
+	}
+	return s
 }
 
 func isJSON(kind string) bool {

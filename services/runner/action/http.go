@@ -3,19 +3,15 @@ package action
 import (
 	"bytes"
 	"context"
-	"encoding/base64"
-	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
-	"mime"
 	"net"
 	"net/http"
 	"net/url"
 	"strings"
 	"time"
-	"unicode/utf8"
 
+	"github.com/switchbackhq/switchback/pkg/compose"
 	"github.com/switchbackhq/switchback/pkg/event"
 	"github.com/switchbackhq/switchback/pkg/expr"
 	"github.com/switchbackhq/switchback/pkg/value"
@@ -59,22 +55,46 @@ func checkRedirect(req *http.Request, via []*http.Request) error {
 	return nil
 }
 
-// request sends the invocation's HTTP request and reads the response.
-func (p *Performer) request(ctx context.Context, inv *invocation, scope engine.ActionScope) (any, error) {
+// message is a request as templates: an action's own, or its polling's.
+type message struct {
+	url, method, headers, params, body *expr.Template
+	bodyType, responseType             string
+	defaultMethod                      string
+}
+
+func own(a *compose.Action) message {
+	return message{
+		url: a.URL, method: a.Method, headers: a.Headers, params: a.Params, body: a.Body,
+		bodyType: a.BodyType, responseType: a.ResponseType, defaultMethod: http.MethodPost,
+	}
+}
+
+// request sends an HTTP request of the invocation and reads the response, whatever its status.
+func (p *Performer) request(ctx context.Context, inv *invocation, m message, scope engine.ActionScope) (*response, error) {
 	timeout := inv.act.Action.RequestTimeout
 	if timeout == 0 {
 		timeout = defaultRequestTimeout
 	}
-	req, err := p.build(ctx, inv, scope)
+	client, err := p.clients.get(inv.act.Of)
 	if err != nil {
 		return nil, err
+	}
+	req, err := p.build(ctx, inv, m, scope)
+	if err != nil {
+		return nil, err
+	}
+	if err := client.limit.Wait(ctx); err != nil {
+		return nil, fmt.Errorf("wait for a turn: %w", err)
 	}
 	ctx, cancel := context.WithTimeout(ctx, timeout)
 	defer cancel()
 	record := event.Request{Method: req.Method, URL: inv.secrets.mask(req.URL.Redacted()), At: p.o.Now()}
 	began := time.Now()
-	response, status, err := p.exchange(req.WithContext(ctx))
-	record.Status, record.DurationMS = status, time.Since(began).Milliseconds()
+	resp, err := client.exchange(req.WithContext(ctx), m.responseType)
+	record.DurationMS = time.Since(began).Milliseconds()
+	if resp != nil {
+		record.Status = resp.status
+	}
 	if err != nil {
 		if errors.Is(err, context.DeadlineExceeded) {
 			err = &engine.Error{Code: CodeTimeout, Message: fmt.Sprintf("%s %s did not answer within %s", record.Method, record.URL, timeout)}
@@ -82,33 +102,17 @@ func (p *Performer) request(ctx context.Context, inv *invocation, scope engine.A
 		record.Error = inv.secrets.mask(err.Error())
 	}
 	inv.requests = append(inv.requests, record)
-	return response, err
+	return resp, err
 }
 
-// build makes the request from the action's templates.
-func (p *Performer) build(ctx context.Context, inv *invocation, scope engine.ActionScope) (*http.Request, error) {
-	action := inv.act.Action
-	target, err := text(action.URL, scope, "")
+// build makes a request from templates.
+func (p *Performer) build(ctx context.Context, inv *invocation, m message, scope engine.ActionScope) (*http.Request, error) {
+	u, err := address(m, scope)
 	if err != nil {
-		return nil, expressionError("url", err)
-	}
-	u, err := url.Parse(target)
-	if err != nil || u.Scheme != "http" && u.Scheme != "https" || u.Host == "" {
-		return nil, expressionError("url", fmt.Errorf("%q is not an http or https address", target))
-	}
-	params, err := pairs(action.Params, scope)
-	if err != nil {
-		return nil, expressionError("params", err)
-	}
-	if len(params) > 0 {
-		query := u.Query()
-		for _, kv := range params {
-			query.Add(kv[0], kv[1])
-		}
-		u.RawQuery = query.Encode()
+		return nil, err
 	}
 	header := http.Header{}
-	headers, err := pairs(action.Headers, scope)
+	headers, err := pairs(m.headers, scope)
 	if err != nil {
 		return nil, expressionError("headers", err)
 	}
@@ -116,16 +120,16 @@ func (p *Performer) build(ctx context.Context, inv *invocation, scope engine.Act
 		header.Add(kv[0], kv[1])
 	}
 	var body any
-	if action.Body != nil {
-		if body, err = action.Body.Eval(scope); err != nil {
+	if m.body != nil {
+		if body, err = m.body.Eval(scope); err != nil {
 			return nil, expressionError("body", err)
 		}
 	}
-	payload, contentType, err := encodeBody(body, header.Get("Content-Type"))
+	payload, contentType, err := encodeBody(body, m.bodyType, header.Get("Content-Type"))
 	if err != nil {
 		return nil, expressionError("body", err)
 	}
-	method, err := text(action.Method, scope, http.MethodPost)
+	method, err := text(m.method, scope, m.defaultMethod)
 	if err != nil {
 		return nil, expressionError("method", err)
 	}
@@ -136,7 +140,7 @@ func (p *Performer) build(ctx context.Context, inv *invocation, scope engine.Act
 	req.Header = header
 	if payload == nil {
 		req.Body, req.ContentLength, req.GetBody = http.NoBody, 0, nil
-	} else {
+	} else if contentType != "" {
 		header.Set("Content-Type", contentType)
 	}
 	setDefault(header, "Accept", "application/json, */*;q=0.5")
@@ -149,6 +153,30 @@ func (p *Performer) build(ctx context.Context, inv *invocation, scope engine.Act
 		req.Host = host
 	}
 	return req, nil
+}
+
+// address evaluates a request's url and parameters.
+func address(m message, scope expr.Scope) (*url.URL, error) {
+	target, err := text(m.url, scope, "")
+	if err != nil {
+		return nil, expressionError("url", err)
+	}
+	u, err := url.Parse(target)
+	if err != nil || u.Scheme != "http" && u.Scheme != "https" || u.Host == "" {
+		return nil, expressionError("url", fmt.Errorf("%q is not an http or https address", target))
+	}
+	params, err := pairs(m.params, scope)
+	if err != nil {
+		return nil, expressionError("params", err)
+	}
+	if len(params) > 0 {
+		query := u.Query()
+		for _, kv := range params {
+			query.Add(kv[0], kv[1])
+		}
+		u.RawQuery = query.Encode()
+	}
+	return u, nil
 }
 
 func setDefault(h http.Header, name, v string) {
@@ -194,66 +222,4 @@ func pairs(t *expr.Template, scope expr.Scope) ([][2]string, error) {
 		}
 	}
 	return out, nil
-}
-
-// exchange sends the request. The status is 0 when there was no response.
-func (p *Performer) exchange(req *http.Request) (any, int, error) {
-	resp, err := p.http.Do(req)
-	if err != nil {
-		return nil, 0, err
-	}
-	defer func() { _ = resp.Body.Close() }()
-	body, err := io.ReadAll(io.LimitReader(resp.Body, p.o.MaxResponse+1))
-	if err != nil {
-		return nil, resp.StatusCode, err
-	}
-	if int64(len(body)) > p.o.MaxResponse {
-		return nil, resp.StatusCode, &engine.Error{
-			Code: CodeTooLarge, Permanent: true,
-			Message: fmt.Sprintf("the response has more than %d bytes", p.o.MaxResponse),
-		}
-	}
-	v, err := decodeBody(body, resp.Header.Get("Content-Type"))
-	if resp.StatusCode >= http.StatusBadRequest {
-		return nil, resp.StatusCode, refusal(req, resp, v)
-	}
-	if err != nil {
-		return nil, resp.StatusCode, &engine.Error{Code: CodeResponse, Message: "the response cannot be read: " + err.Error()}
-	}
-	return v, resp.StatusCode, nil
-}
-
-// refusal is the error of a status of 400 or more. Asking again cannot help where the request itself is at fault.
-func refusal(req *http.Request, resp *http.Response, body any) *engine.Error {
-	e := &engine.Error{
-		Code:    fmt.Sprintf("http_%d", resp.StatusCode),
-		Message: fmt.Sprintf("%s %s answered %s", req.Method, req.URL.Redacted(), resp.Status),
-	}
-	if data, err := value.Encode(body); err == nil && body != nil {
-		e.Data = data
-	}
-	if after, err := time.ParseDuration(resp.Header.Get("Retry-After") + "s"); err == nil && after > 0 {
-		e.After = after
-	} else if at, err := http.ParseTime(resp.Header.Get("Retry-After")); err == nil {
-		e.After = max(0, time.Until(at))
-	}
-	return e
-}
-
-// decodeBody reads a response: JSON as its value, text as a string, anything else as base64.
-func decodeBody(body []byte, contentType string) (any, error) {
-	if len(body) == 0 {
-		return nil, nil
-	}
-	kind, _, _ := mime.ParseMediaType(contentType)
-	switch {
-	case isJSON(kind):
-		return value.Decode(body)
-	case kind == "" && json.Valid(body):
-		return value.Decode(body)
-	case utf8.Valid(body):
-		return string(body), nil
-	default:
-		return base64.StdEncoding.EncodeToString(body), nil
-	}
 }

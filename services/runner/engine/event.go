@@ -45,10 +45,8 @@ type Acted struct {
 
 // Wait is an invocation's wish to wait for a callback.
 type Wait struct {
-	ID      string
-	Timeout time.Duration // from now; 0: the invocation's own limit
-	// Shared: the id is not this invocation's own, so another run may use it as well.
-	Shared      bool
+	ID          string
+	Timeout     time.Duration // from now; 0: the invocation's own limit
 	AcceptEarly string
 	More        []string // further ids
 	Poll        bool     // ask instead of waiting to be called back

@@ -56,6 +56,9 @@ func IDs(v any) (id string, more []string, err error) {
 	if len(ids) == 0 {
 		return "", nil, errors.New("the list of ids to wait for is empty")
 	}
+	if len(ids) == 1 {
+		return ids[0], nil, nil
+	}
 	return ids[0], ids[1:], nil
 }
 

@@ -17,6 +17,7 @@ type settings struct {
 		MaxConcurrentRuns int           `koanf:"max_concurrent_runs"`
 		GatewayWait       time.Duration `koanf:"gateway_wait"`
 		ShutdownGrace     time.Duration `koanf:"shutdown_grace"`
+		AllowShell        bool          `koanf:"allow_shell"`
 	} `koanf:"runner"`
 }
 
@@ -30,6 +31,7 @@ func main() {
 			MaxConcurrentRuns: s.Runner.MaxConcurrentRuns,
 			GatewayWait:       s.Runner.GatewayWait,
 			ShutdownGrace:     s.Runner.ShutdownGrace,
+			AllowShell:        s.Runner.AllowShell,
 			KeepRuns:          s.Streams.KeepRuns,
 		}, runner.Deps{
 			Bus: env.Bus, Document: env.Document, Getenv: env.Getenv, Logger: env.Logger, Registry: env.Registry,

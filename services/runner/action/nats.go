@@ -1,0 +1,60 @@
+package action
+
+import (
+	"context"
+	"unicode/utf8"
+
+	"github.com/switchbackhq/switchback/pkg/compose"
+	"github.com/switchbackhq/switchback/pkg/value"
+	"github.com/switchbackhq/switchback/services/runner/engine"
+)
+
+// message publishes on NATS, or asks and takes the answer.
+func (p *Performer) message(ctx context.Context, action *compose.Action, scope engine.ActionScope) (any, error) {
+	if p.o.NATS == nil {
+		return nil, &engine.Error{Code: CodeRequest, Message: "components of type nats cannot be run here", Permanent: true}
+	}
+	subject, err := text(action.Subject, scope, "")
+	if err != nil {
+		return nil, expressionError("subject", err)
+	}
+	headers, err := pairs(action.Headers, scope)
+	if err != nil {
+		return nil, expressionError("headers", err)
+	}
+	header := map[string]string{}
+	for _, kv := range headers {
+		header[kv[0]] = kv[1]
+	}
+	var body any
+	if action.Body != nil {
+		if body, err = action.Body.Eval(scope); err != nil {
+			return nil, expressionError("body", err)
+		}
+	}
+	var data []byte
+	if s, ok := body.(string); ok {
+		data = []byte(s)
+	} else if body != nil {
+		if data, err = value.Encode(body); err != nil {
+			return nil, expressionError("body", err)
+		}
+	}
+	if action.Mode != "request" {
+		if err := p.o.NATS.Notify(subject, header, data); err != nil {
+			return nil, err
+		}
+		return map[string]any{"subject": subject}, nil
+	}
+	answer, err := p.o.NATS.Request(ctx, subject, header, data)
+	if err != nil {
+		return nil, err
+	}
+	if v, err := value.Decode(answer); err == nil {
+		return v, nil
+	}
+	if !utf8.Valid(answer) {
+		return decodeBody(answer, "binary", "")
+	}
+	return string(answer), nil
+}

@@ -1,0 +1,148 @@
+package action
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"os/exec"
+	"strings"
+	"sync"
+	"syscall"
+	"time"
+
+	"github.com/switchbackhq/switchback/pkg/compose"
+	"github.com/switchbackhq/switchback/pkg/value"
+	"github.com/switchbackhq/switchback/services/runner/engine"
+)
+
+// shells bounds how many commands of a component run at once.
+type shells struct {
+	mu    sync.Mutex
+	slots map[*compose.Component]chan struct{}
+}
+
+func newShells() *shells { return &shells{slots: map[*compose.Component]chan struct{}{}} }
+
+// take waits for a slot; give gives it back.
+func (s *shells) take(ctx context.Context, c *compose.Component) (give func(), err error) {
+	if c == nil || c.MaxConcurrentCount == 0 {
+		return func() {}, nil
+	}
+	s.mu.Lock()
+	slots := s.slots[c]
+	if slots == nil {
+		slots = make(chan struct{}, c.MaxConcurrentCount)
+		s.slots[c] = slots
+	}
+	s.mu.Unlock()
+	select {
+	case slots <- struct{}{}:
+		return func() { <-slots }, nil
+	case <-ctx.Done():
+		return nil, ctx.Err()
+	}
+}
+
+// killGrace is how long a command may take to end after it was asked to.
+const killGrace = 5 * time.Second
+
+// shell runs a command: its output is {stdout, stderr, exit_code}; an exit code other than 0 is an error.
+func (p *Performer) shell(ctx context.Context, inv *invocation, scope engine.ActionScope) (any, error) {
+	if !p.o.AllowShell {
+		return nil, &engine.Error{Code: "not_allowed", Permanent: true, Message: "components of type shell are not allowed here: set SWITCHBACK_RUNNER_ALLOW_SHELL=true for the runner"}
+	}
+	action := inv.act.Action
+	cmd, err := command(ctx, action, scope)
+	if err != nil {
+		return nil, err
+	}
+	give, err := p.shells.take(ctx, inv.act.Of)
+	if err != nil {
+		return nil, err
+	}
+	defer give()
+	stdout, stderr := &bounded{left: p.o.MaxResponse}, &bounded{left: p.o.MaxResponse}
+	cmd.Stdout, cmd.Stderr = stdout, stderr
+	// The whole group is ended with it: a shell's children must not outlive their job.
+	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
+	cmd.Cancel = func() error { return syscall.Kill(-cmd.Process.Pid, syscall.SIGTERM) }
+	cmd.WaitDelay = killGrace
+	err = cmd.Run()
+	if cmd.Process != nil {
+		_ = syscall.Kill(-cmd.Process.Pid, syscall.SIGKILL) // whoever is left of the group
+	}
+	if ctx.Err() != nil {
+		return nil, ctx.Err()
+	}
+	result := map[string]any{"stdout": stdout.String(), "stderr": stderr.String(), "exit_code": int64(0)}
+	if exit, ok := errors.AsType[*exec.ExitError](err); ok {
+		result["exit_code"] = int64(exit.ExitCode())
+		data, _ := raw(result)
+		return nil, &engine.Error{Code: "exit", Message: fmt.Sprintf("the command ended with %s", exit.ProcessState), Data: data}
+	}
+	if err != nil {
+		return nil, &engine.Error{Code: CodeRequest, Message: "run the command: " + err.Error()}
+	}
+	if stdout.over || stderr.over {
+		return nil, &engine.Error{Code: CodeTooLarge, Permanent: true, Message: fmt.Sprintf("the command has written more than %d bytes", p.o.MaxResponse)}
+	}
+	return result, nil
+}
+
+func command(ctx context.Context, action *compose.Action, scope engine.ActionScope) (*exec.Cmd, error) {
+	v, err := action.Command.Eval(scope)
+	if err != nil {
+		return nil, expressionError("command", err)
+	}
+	args := []string{"/bin/sh", "-c", value.Text(v)}
+	if list, ok := v.([]any); ok {
+		args = args[:0]
+		for _, a := range list {
+			args = append(args, value.Text(a))
+		}
+	}
+	if len(args) == 0 || args[0] == "" {
+		return nil, expressionError("command", errors.New("it is empty"))
+	}
+	cmd := exec.CommandContext(ctx, args[0], args[1:]...)
+	if cmd.Dir, err = text(action.WorkingDir, scope, ""); err != nil {
+		return nil, expressionError("working_dir", err)
+	}
+	input, err := text(action.Stdin, scope, "")
+	if err != nil {
+		return nil, expressionError("stdin", err)
+	}
+	cmd.Stdin = strings.NewReader(input)
+	env, err := pairs(action.Env, scope)
+	if err != nil {
+		return nil, expressionError("env", err)
+	}
+	// Not the runner's own variables: its secrets are not the command's.
+	cmd.Env = []string{"PATH=" + os.Getenv("PATH"), "HOME=" + os.Getenv("HOME"), "LANG=" + os.Getenv("LANG")}
+	for _, kv := range env {
+		cmd.Env = append(cmd.Env, kv[0]+"="+kv[1])
+	}
+	return cmd, nil
+}
+
+// bounded keeps the beginning of what is written.
+type bounded struct {
+	bytes.Buffer
+	left int64
+	over bool
+}
+
+var _ io.Writer = (*bounded)(nil)
+
+func (b *bounded) Write(p []byte) (int, error) {
+	n := len(p)
+	if int64(n) > b.left {
+		p, b.over = p[:b.left], true
+	}
+	b.left -= int64(len(p))
+	_, _ = b.Buffer.Write(p)
+	return n, nil
+}
