@@ -197,6 +197,18 @@ func TestTooLarge(t *testing.T) {
 	}
 }
 
+// TestTooLargeIsHeardByWhoeverSendsFirst: a client that does not read before all is written gets its answer as well.
+func TestTooLargeIsHeardByWhoeverSendsFirst(t *testing.T) {
+	s := start(t, hooks, &fake{}, listener.Config{})
+	const size = 8 << 20
+	c := s.raw()
+	defer c.Close()
+	text := fmt.Sprintf("POST /hooks/done HTTP/1.1\r\nHost: x\r\nContent-Length: %d\r\n\r\n", size) + strings.Repeat("x", size)
+	if r := s.exchange(c, text); r.status != 413 {
+		t.Errorf("%+v", r)
+	}
+}
+
 type endless struct{}
 
 func (endless) Read(p []byte) (int, error) { return len(p), nil }
@@ -204,11 +216,13 @@ func (endless) Read(p []byte) (int, error) { return len(p), nil }
 func TestNotHTTP(t *testing.T) {
 	s := start(t, hooks, &fake{}, listener.Config{})
 	for _, text := range []string{"\x16\x03\x01\x02\x00\x01\x00\r\n\r\n", "POST\r\n\r\n", "GET /hooks/done HTTP/1.1\r\nContent-Length: x\r\n\r\n"} {
-		if r := s.exchange(s.raw(), text); r.status != 400 {
+		c := s.raw()
+		if r := s.exchange(c, text); r.status != 400 {
 			t.Errorf("%q: %d %s", text, r.status, r.body)
 		} else {
 			r.problem(t)
 		}
+		_ = c.Close()
 	}
 }
 
@@ -338,7 +352,9 @@ func TestNothingSecretIsLogged(t *testing.T) {
 	s := start(t, hooks, &fake{}, listener.Config{})
 	s.post("/done?token=hunter1", `{"task_id":"a","password":"hunter2"}`, "Authorization", "Bearer hunter3")
 	s.post("/done", `{"password":"hunter2"`)
-	s.exchange(s.raw(), "POST /hooks/done HTTP/1.1\r\nAuthorization hunter4\r\n\r\n")
+	c := s.raw()
+	s.exchange(c, "POST /hooks/done HTTP/1.1\r\nAuthorization hunter4\r\n\r\n")
+	_ = c.Close()
 	s.stop()
 	if logs := s.logs.String(); strings.Contains(logs, "hunter") || !strings.Contains(logs, "request_id") {
 		t.Error(logs)

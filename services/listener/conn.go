@@ -151,7 +151,7 @@ const (
 	// lastWords is how long abandoned requests may take to answer.
 	lastWords = time.Second
 	// lingering is how long a client may go on sending what is not read any more.
-	lingering = 500 * time.Millisecond
+	lingering = 2 * time.Second
 )
 
 // Close closes the connection. One that was refused in the middle of its request is read to its end first, within

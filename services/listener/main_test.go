@@ -166,6 +166,7 @@ type response struct {
 	status int
 	header http.Header
 	body   string
+	last   bool // of its connection
 }
 
 // problem is an answer's problem JSON.
@@ -206,7 +207,7 @@ func try(c *http.Client, r *http.Request) (*response, error) {
 		return nil, err
 	}
 	body, err := io.ReadAll(res.Body)
-	return &response{res.StatusCode, res.Header, string(body)}, errors.Join(err, res.Body.Close())
+	return &response{res.StatusCode, res.Header, string(body), res.Close}, errors.Join(err, res.Body.Close())
 }
 
 func newRequest(t testing.TB, method, url, body string, header ...string) *http.Request {
@@ -263,5 +264,5 @@ func (s *service) read(c net.Conn) *response {
 	if err != nil {
 		s.t.Fatal(err)
 	}
-	return &response{res.StatusCode, res.Header, string(body)}
+	return &response{res.StatusCode, res.Header, string(body), res.Close}
 }

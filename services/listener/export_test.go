@@ -1,0 +1,28 @@
+package listener
+
+import (
+	"context"
+	"crypto/tls"
+	"time"
+
+	"github.com/switchbackhq/switchback/pkg/compose"
+)
+
+// NewGate gives the methods of a gate.
+func NewGate(slots, length int, timeout time.Duration) (enter func(context.Context) error, leave func()) {
+	g := newGate(slots, length, timeout)
+	return g.enter, g.leave
+}
+
+// Forwarded is forwarded.
+var Forwarded = forwarded
+
+// GoodTrace is goodTrace.
+var GoodTrace = goodTrace
+
+// Certificate gives the TLS configuration of a server as it is at a time.
+func Certificate(files *compose.TLS) (func(time.Time) (*tls.Config, error), error) {
+	k := &keeper{files: *files}
+	_, err := k.current(time.Now())
+	return k.current, err
+}
