@@ -167,7 +167,8 @@ func invocationLimit(def *compose.Job, action *compose.Action) time.Duration {
 
 // limit bounds a deadline by the job's and the run's own.
 func (s *step) limit(def *compose.Job, job *event.Job, deadline time.Time) time.Time {
-	if attempts := round(job); def.Timeout > 0 && len(attempts) > 0 {
+	// The timeout of a job that only waits is its wait's, which a heartbeat moves.
+	if attempts := round(job); def.Timeout > 0 && len(attempts) > 0 && def.Type != compose.JobWait {
 		deadline = earlier(deadline, attempts[0].StartedAt.Add(def.Timeout))
 	}
 	if s.workflow.Timeout > 0 {

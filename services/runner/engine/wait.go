@@ -20,9 +20,9 @@ func (s *step) wait(def *compose.Job) error {
 		return err
 	}
 	id := InvocationID(s.run.ID, def.ID, last(s.run.Jobs[def.ID]).Number)
-	w := Wait{ID: id}
+	w := Wait{ID: id, Timeout: def.Timeout}
 	if c := def.Wait; c != nil {
-		w.Timeout, w.AcceptEarly, w.Quorum, w.Heartbeat = c.Timeout, c.AcceptEarly, c.Quorum, c.Heartbeat
+		w.Timeout, w.AcceptEarly, w.Quorum, w.Heartbeat = max(w.Timeout, c.Timeout), c.AcceptEarly, c.Quorum, c.Heartbeat
 		if c.WaitFor != nil {
 			v, err := c.WaitFor.Eval(s.inputScope(def))
 			if err != nil {

@@ -33,7 +33,8 @@
 //
 // "No wait" must not be a stale read's answer. Look reads from a replica that holds the callback in question (bus.LastAfter):
 // what was parked before the callback is found there, what is parked later is refused by it. No leader is trusted, so a
-// deposed one does no harm. In Park a stale read costs another round: only an accepted publish counts.
+// deposed one does no harm. In Park and End only an accepted publish counts: every verdict about a shared id, also "somebody
+// else has it" and "it is ended already", is made by a publish that depends on what was read.
 //
 // # Deadlines
 //

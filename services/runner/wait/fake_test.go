@@ -16,8 +16,8 @@ import (
 	"github.com/switchbackhq/switchback/services/runner/wait"
 )
 
-// stream is a model of the stream of waits: as much of JetStream as waits rely on.
-type stream struct {
+// model is a model of the stream of waits: as much of JetStream as waits rely on.
+type model struct {
 	clock    time.Time // of the server; each publish takes a second
 	messages []stored  // in order
 	last     uint64
@@ -32,9 +32,9 @@ type stored struct {
 
 var epoch = time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC)
 
-func newStream() *stream { return &stream{clock: epoch} }
+func newStream() *model { return &model{clock: epoch} }
 
-func (s *stream) Publish(_ context.Context, m *bus.Message) (bus.Ack, error) {
+func (s *model) Publish(_ context.Context, m *bus.Message) (bus.Ack, error) {
 	if s.before != nil {
 		if err := s.before(m); err != nil {
 			return bus.Ack{}, err
@@ -43,7 +43,7 @@ func (s *stream) Publish(_ context.Context, m *bus.Message) (bus.Ack, error) {
 	return s.store(m)
 }
 
-func (s *stream) store(m *bus.Message) (bus.Ack, error) {
+func (s *model) store(m *bus.Message) (bus.Ack, error) {
 	if e := m.Expect; e != nil {
 		on := e.Subject
 		if on == "" {
@@ -51,6 +51,11 @@ func (s *stream) store(m *bus.Message) (bus.Ack, error) {
 		}
 		if l := s.find(on); l == nil && e.Seq != 0 || l != nil && l.Seq != e.Seq {
 			return bus.Ack{}, bus.ErrConflict
+		}
+	}
+	if m.Unschedule != "" {
+		if u := s.find(m.Unschedule); u != nil && u.target == "" {
+			return bus.Ack{}, errors.New("the message to be unscheduled is no schedule")
 		}
 	}
 	s.clock = s.clock.Add(time.Second)
@@ -69,11 +74,11 @@ func (s *stream) store(m *bus.Message) (bus.Ack, error) {
 	return bus.Ack{Seq: s.last}, nil
 }
 
-func (s *stream) purge(subj string) {
+func (s *model) purge(subj string) {
 	s.messages = slices.DeleteFunc(s.messages, func(m stored) bool { return m.Subject == subj })
 }
 
-func (s *stream) find(subj string) *stored {
+func (s *model) find(subj string) *stored {
 	for i := len(s.messages) - 1; i >= 0; i-- {
 		if s.messages[i].Subject == subj {
 			return &s.messages[i]
@@ -82,7 +87,7 @@ func (s *stream) find(subj string) *stored {
 	return nil
 }
 
-func (s *stream) Last(_ context.Context, name, subj string) (*bus.Stored, error) {
+func (s *model) Last(_ context.Context, name, subj string) (*bus.Stored, error) {
 	if name != subject.StreamWaits {
 		return nil, fmt.Errorf("stream %s", name)
 	}
@@ -93,14 +98,14 @@ func (s *stream) Last(_ context.Context, name, subj string) (*bus.Stored, error)
 	return &m.Stored, nil
 }
 
-func (s *stream) LastAfter(ctx context.Context, name, subj string, seen *bus.Stored) (*bus.Stored, error) {
+func (s *model) LastAfter(ctx context.Context, name, subj string, seen *bus.Stored) (*bus.Stored, error) {
 	if seen.Seq > s.last {
 		return nil, errors.New("asked for what comes after a message that is not stored")
 	}
 	return s.Last(ctx, name, subj)
 }
 
-func (s *stream) Next(_ context.Context, _, subj string, from uint64) (*bus.Stored, error) {
+func (s *model) Next(_ context.Context, _, subj string, from uint64) (*bus.Stored, error) {
 	for _, m := range s.messages {
 		if m.Subject == subj && m.Seq >= from {
 			return &m.Stored, nil
@@ -110,7 +115,7 @@ func (s *stream) Next(_ context.Context, _, subj string, from uint64) (*bus.Stor
 }
 
 // fire publishes a scheduled message, as the server does when it is due.
-func (s *stream) fire(subj string) bool {
+func (s *model) fire(subj string) bool {
 	m := s.find(subj)
 	if m == nil || m.target == "" {
 		return false
@@ -122,7 +127,7 @@ func (s *stream) fire(subj string) bool {
 }
 
 // callback stores a callback and gives it as a consumer would.
-func (s *stream) callback(id string, outcome event.Outcome) *event.Callback {
+func (s *model) callback(id string, outcome event.Outcome) *event.Callback {
 	_, _ = s.store(&bus.Message{Subject: subject.Callback(id), Header: bus.Header{subject.HeaderOutcome: string(outcome)}})
 	cb, err := bus.DecodeCallback(&s.find(subject.Callback(id)).Stored)
 	if err != nil {
@@ -132,7 +137,7 @@ func (s *stream) callback(id string, outcome event.Outcome) *event.Callback {
 }
 
 // waitOn gives the wait on an id's key, nil for none or a mark.
-func (s *stream) waitOn(id string) *event.Wait {
+func (s *model) waitOn(id string) *event.Wait {
 	m := s.find(subject.Wait(id))
 	if m == nil || m.Header["KV-Operation"] != "" {
 		return nil
@@ -145,7 +150,7 @@ func (s *stream) waitOn(id string) *event.Wait {
 }
 
 // timers gives the subjects with a schedule.
-func (s *stream) timers() (on []string) {
+func (s *model) timers() (on []string) {
 	for _, m := range s.messages {
 		if m.target != "" {
 			on = append(on, m.Subject)

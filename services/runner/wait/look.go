@@ -63,26 +63,45 @@ func (w *Waits) End(ctx context.Context, wait event.Wait, used uint64) error {
 		return nil
 	}
 	for {
-		cur, err := w.standing(ctx, wait.ID)
-		if err != nil {
+		done, err := w.endShared(ctx, wait, used)
+		if done || err != nil {
 			return err
-		}
-		if cur == nil || cur.ended || !sameJob(&cur.wait, &wait) || cur.wait.Attempt > wait.Attempt {
-			return nil // ended before, and perhaps somebody else's by now
-		}
-		m, err := mark(cur.wait, max(used, cur.wait.Used))
-		if err != nil {
-			return err
-		}
-		m.Expect = &bus.Expect{Seq: cur.revision}
-		m.Unschedule = timerOf(&cur.wait)
-		switch _, err := w.bus.Publish(ctx, m); {
-		case err == nil:
-			return nil
-		case !errors.Is(err, bus.ErrConflict):
-			return fmt.Errorf("end the wait for %s: %w", wait.ID, err)
 		}
 	}
+}
+
+// endShared tries to end a wait whose id others may use. That it is not there, or not ours, is an answer only when a publish
+// that depends on it was accepted.
+func (w *Waits) endShared(ctx context.Context, wait event.Wait, used uint64) (done bool, err error) {
+	cur, err := w.standing(ctx, wait.ID)
+	if err != nil {
+		return false, err
+	}
+	if cur != nil && !cur.ended && (!sameJob(&cur.wait, &wait) || cur.wait.Attempt > wait.Attempt) {
+		again, err := w.outdated(ctx, &wait, cur)
+		return err == nil && !again, err // ended before, and the next one's by now
+	}
+	by, expect := wait, bus.Expect{}
+	if cur != nil {
+		expect.Seq = cur.revision
+		used = max(used, cur.wait.Used)
+		if !cur.ended {
+			by = cur.wait
+		}
+	}
+	m, err := mark(by, used)
+	if err != nil {
+		return false, err
+	}
+	m.Expect = &expect
+	m.Unschedule = timerOf(&by)
+	if _, err = w.bus.Publish(ctx, m); errors.Is(err, bus.ErrConflict) {
+		return false, nil
+	}
+	if err != nil {
+		return false, fmt.Errorf("end the wait for %s: %w", wait.ID, err)
+	}
+	return true, nil
 }
 
 // endTimer replaces the timer's message by one that goes away by itself.

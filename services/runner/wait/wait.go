@@ -94,6 +94,11 @@ func (w *Waits) claim(ctx context.Context, wait event.Wait) (used uint64, err er
 			m.Expect = &bus.Expect{Seq: cur.revision}
 			used = max(used, cur.wait.Used)
 		case !sameJob(&cur.wait, &wait):
+			if again, err := w.outdated(ctx, &wait, cur); err != nil {
+				return 0, err
+			} else if again {
+				continue
+			}
 			return 0, held(&cur.wait)
 		case cur.wait.Attempt == wait.Attempt: // parked before
 			return max(used, cur.wait.Used), nil
@@ -113,6 +118,22 @@ func (w *Waits) claim(ctx context.Context, wait event.Wait) (used uint64, err er
 			return 0, fmt.Errorf("claim the id %s: %w", wait.ID, err)
 		}
 	}
+}
+
+// outdated tells whether somebody else's wait, as read, is not what stands: the read may come from a leader that is none any
+// more. The server is asked by a publish that depends on it: an accepted one is the only proof. It leaves nothing behind.
+func (w *Waits) outdated(ctx context.Context, ours *event.Wait, cur *kept) (bool, error) {
+	_, err := w.bus.Publish(ctx, &bus.Message{
+		Subject: timerOf(ours) + ".check", Rollup: true, TTL: time.Second,
+		Expect: &bus.Expect{Subject: subject.Wait(cur.wait.ID), Seq: cur.revision},
+	})
+	if errors.Is(err, bus.ErrConflict) {
+		return true, nil
+	}
+	if err != nil {
+		return false, fmt.Errorf("make sure of who waits for %s: %w", cur.wait.ID, err)
+	}
+	return false, nil
 }
 
 // whenFree publishes a message under the condition that no callback has come after the one with the sequence last.

@@ -15,7 +15,7 @@ import (
 )
 
 // both runs a test for an attempt's own id and for one that others may use.
-func both(t *testing.T, f func(t *testing.T, s *stream, w *wait.Waits, ew event.Wait)) {
+func both(t *testing.T, f func(t *testing.T, s *model, w *wait.Waits, ew event.Wait)) {
 	for name, ew := range map[string]event.Wait{"own": ownWait("r", 1), "shared": sharedWait("r", 1)} {
 		t.Run(name, func(t *testing.T) {
 			s := newStream()
@@ -32,7 +32,7 @@ func seqs(cbs []*event.Callback) (s []uint64) {
 }
 
 func TestWaitBeforeCallback(t *testing.T) {
-	both(t, func(t *testing.T, s *stream, w *wait.Waits, ew event.Wait) {
+	both(t, func(t *testing.T, s *model, w *wait.Waits, ew event.Wait) {
 		if cbs := park(t, w, ew, wait.Options{}); len(cbs) > 0 {
 			t.Fatalf("parking gave %v", seqs(cbs))
 		}
@@ -61,7 +61,7 @@ func TestWaitBeforeCallback(t *testing.T) {
 }
 
 func TestCallbackBeforeWait(t *testing.T) {
-	both(t, func(t *testing.T, s *stream, w *wait.Waits, ew event.Wait) {
+	both(t, func(t *testing.T, s *model, w *wait.Waits, ew event.Wait) {
 		early := s.callback(ew.ID, event.Succeeded)
 		if f := look(t, w, early); f != (wait.Found{}) {
 			t.Fatalf("before there is a wait: %+v", f)
@@ -88,7 +88,7 @@ func TestCallbackBeforeWait(t *testing.T) {
 }
 
 func TestProgress(t *testing.T) {
-	both(t, func(t *testing.T, s *stream, w *wait.Waits, ew event.Wait) {
+	both(t, func(t *testing.T, s *model, w *wait.Waits, ew event.Wait) {
 		p1, p2 := s.callback(ew.ID, event.Progress), s.callback(ew.ID, event.Progress)
 		cbs := park(t, w, ew, wait.Options{})
 		if d := cmp.Diff([]uint64{p1.Seq, p2.Seq}, seqs(cbs)); d != "" {
@@ -128,7 +128,7 @@ func TestWhatCountsEarly(t *testing.T) {
 		"with the request":            {"", 0, true},
 	} {
 		t.Run(name, func(t *testing.T) {
-			both(t, func(t *testing.T, s *stream, w *wait.Waits, ew event.Wait) {
+			both(t, func(t *testing.T, s *model, w *wait.Waits, ew event.Wait) {
 				cb := s.callback(ew.ID, event.Succeeded)
 				o := wait.Options{NotBefore: cb.StoredAt.Add(c.age), AcceptEarly: c.accept}
 				cbs := park(t, w, ew, o)
@@ -161,7 +161,7 @@ func TestWhatCountsEarly(t *testing.T) {
 }
 
 func TestNoCallbackAtAll(t *testing.T) {
-	both(t, func(t *testing.T, s *stream, w *wait.Waits, ew event.Wait) {
+	both(t, func(t *testing.T, s *model, w *wait.Waits, ew event.Wait) {
 		if _, err := s.store(&bus.Message{Subject: subject.Callback(ew.ID), Header: bus.Header{subject.HeaderOutcome: "dunno"}}); err != nil {
 			t.Fatal(err)
 		}
@@ -176,7 +176,7 @@ func TestNoCallbackAtAll(t *testing.T) {
 
 // The callbacks that were used have expired, so that there is none to expect.
 func TestUsedHasExpired(t *testing.T) {
-	both(t, func(t *testing.T, s *stream, w *wait.Waits, ew event.Wait) {
+	both(t, func(t *testing.T, s *model, w *wait.Waits, ew event.Wait) {
 		p := s.callback(ew.ID, event.Progress)
 		s.purge(subject.Callback(ew.ID))
 		ew.Used = p.Seq
@@ -191,7 +191,7 @@ func TestUsedHasExpired(t *testing.T) {
 
 // A callback that comes between any two steps of parking is given or found.
 func TestCallbackWhileParking(t *testing.T) {
-	both(t, func(t *testing.T, _ *stream, _ *wait.Waits, ew event.Wait) {
+	both(t, func(t *testing.T, _ *model, _ *wait.Waits, ew event.Wait) {
 		for step := range 2 {
 			s := newStream()
 			w := wait.New(s)
@@ -215,7 +215,7 @@ func TestCallbackWhileParking(t *testing.T) {
 }
 
 func TestTimeout(t *testing.T) {
-	both(t, func(t *testing.T, s *stream, w *wait.Waits, ew event.Wait) {
+	both(t, func(t *testing.T, s *model, w *wait.Waits, ew event.Wait) {
 		park(t, w, ew, wait.Options{})
 		if !s.fire(s.timers()[0]) {
 			t.Fatal("nothing fires")
@@ -353,7 +353,7 @@ func TestForeignKeys(t *testing.T) {
 
 // Whatever single call fails, before its effect or after, doing it all again ends the same.
 func TestEveryCallMayFail(t *testing.T) {
-	both(t, func(t *testing.T, _ *stream, _ *wait.Waits, ew event.Wait) {
+	both(t, func(t *testing.T, _ *model, _ *wait.Waits, ew event.Wait) {
 		for failing := 1; ; failing++ {
 			reached := false
 			for _, after := range []bool{false, true} {
