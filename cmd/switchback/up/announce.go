@@ -24,12 +24,11 @@ func (a *announcer) say(who, format string, args ...any) {
 	fmt.Fprintf(a.w, "["+who+"] "+format+"\n", args...)
 }
 
-// service says lines when it is started, which is when the service before it is ready.
+// service says lines when it is started, which is when the service before it is ready. They are written in one piece,
+// so that who reads the first has the others too.
 func (a *announcer) service(who string, lines func() []string) supervise.Service {
 	return supervise.Func(strings.ToLower(who)+" lines", func(ctx context.Context) error {
-		for _, line := range lines() {
-			a.say(who, "%s", line)
-		}
+		a.say(who, "%s", strings.Join(lines(), "\n["+who+"] "))
 		<-ctx.Done()
 		return nil
 	})
