@@ -9,6 +9,8 @@ import (
 	"log/slog"
 	"os"
 	"runtime/debug"
+	"slices"
+	"strings"
 	"time"
 
 	"github.com/alecthomas/kong"
@@ -79,6 +81,9 @@ type Service struct {
 	Name      string // listener, runner, …
 	AdminAddr string // default of its admin endpoint
 	About     string // one sentence for --help
+	// Uses are the sections of the compose file that the service works by, in the singular. What is missing in
+	// others does not keep it from starting: a listener needs no keys of outside services.
+	Uses []string
 }
 
 // Main runs a service's binary with the process's arguments and gives its exit code. S embeds Settings; defaults holds
@@ -127,7 +132,7 @@ func run[S any, P interface {
 		return fault.Wrap(err, fault.Usage, "the settings", "")
 	}
 	log := telemetry.NewLogger(os.Stderr, common.Log.Level, common.Log.Format).With(slog.String("service", service.Name))
-	doc, err := load(f)
+	doc, err := load(f, service.Uses)
 	if err != nil {
 		return err
 	}
@@ -147,14 +152,20 @@ func (f *flags) given() map[string]any {
 	return given
 }
 
-// load reads the compose file, and refuses it when this machine lacks what it needs.
-func load(f flags) (*compose.Document, error) {
+// load reads the compose file, and refuses it when this machine lacks what the service needs of it.
+func load(f flags, uses []string) (*compose.Document, error) {
 	doc, err := compose.Load(compose.Options{Files: f.File, Set: f.Set})
 	if err != nil {
 		return nil, fmt.Errorf("load the compose file: %w", err)
 	}
-	if len(doc.Needs) > 0 {
-		return nil, &compose.Invalid{Problems: doc.Needs}
+	var missing []compose.Problem
+	for _, p := range doc.Needs {
+		if slices.ContainsFunc(uses, func(section string) bool { return strings.HasPrefix(p.Path, section) }) {
+			missing = append(missing, p)
+		}
+	}
+	if len(missing) > 0 {
+		return nil, &compose.Invalid{Problems: missing}
 	}
 	return doc, nil
 }

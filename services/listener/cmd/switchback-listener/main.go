@@ -20,6 +20,7 @@ func main() {
 		Name:      "listener",
 		AdminAddr: "127.0.0.1:9464",
 		About:     "Takes callbacks and triggers over HTTP, and answers success when NATS holds them.",
+		Uses:      []string{"listener"},
 	}, settings{Listener: listener.DefaultConfig()}, func(env boot.Env, s settings) (supervise.Service, error) {
 		return listener.New(s.Listener, listener.Deps{
 			Bus: env.Bus, Document: env.Document, Logger: env.Logger, Registry: env.Registry, Getenv: env.Getenv,

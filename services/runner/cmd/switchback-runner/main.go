@@ -26,6 +26,7 @@ func main() {
 		Name:      "runner",
 		AdminAddr: "127.0.0.1:9465",
 		About:     "Takes run requests and callbacks from NATS and carries workflows on.",
+		Uses:      []string{"component", "workflow"},
 	}, settings{}, func(env boot.Env, s settings) (supervise.Service, error) {
 		return runner.New(runner.Config{
 			MaxConcurrentRuns: s.Runner.MaxConcurrentRuns,
