@@ -39,19 +39,19 @@ func appendFates(ctx *fasthttp.RequestCtx, fates []fate) {
 		switch {
 		case f.err != nil && f.id == "":
 			r.AppendBodyString(`{"error":`)
-			r.AppendBody(quote(f.reason()))
+			appendQuoted(r, f.reason())
 		case f.err != nil:
 			r.AppendBodyString(`{"id":`)
-			r.AppendBody(quote(f.id))
+			appendQuoted(r, f.id)
 			r.AppendBodyString(`,"error":`)
-			r.AppendBody(quote(f.reason()))
+			appendQuoted(r, f.reason())
 		case f.run != "":
 			r.AppendBodyString(`{"run_id":"` + f.run + `"`)
 		case f.outcome == runRequested:
 			r.AppendBodyString(`{"duplicate":true`)
 		default:
 			r.AppendBodyString(`{"id":`)
-			r.AppendBody(quote(f.id))
+			appendQuoted(r, f.id)
 			r.AppendBodyString(`,"outcome":"`)
 			r.AppendBodyString(string(f.outcome))
 			r.AppendBodyString(`","duplicate":`)
@@ -74,12 +74,21 @@ func (f *fate) reason() string {
 	}
 }
 
-func quote(s string) []byte {
-	text, err := value.Encode(s)
-	if err != nil {
-		return []byte(`""`) // cannot be: a string always encodes
+// appendQuoted appends a JSON string; the usual ones, of plain characters, cost nothing.
+func appendQuoted(r *fasthttp.Response, s string) {
+	for i := range len(s) {
+		if c := s[i]; c < ' ' || c > '~' || c == '"' || c == '\\' {
+			text, err := value.Encode(s)
+			if err != nil {
+				text = []byte(`""`) // cannot be: a string always encodes
+			}
+			r.AppendBody(text)
+			return
+		}
 	}
-	return text
+	r.AppendBodyString(`"`)
+	r.AppendBodyString(s)
+	r.AppendBodyString(`"`)
 }
 
 // detail is what the sender is told of an error: all of it where the request is to blame, else only our own words.
@@ -109,15 +118,15 @@ func writeProblemStatus(ctx *fasthttp.RequestCtx, id string, status int, err err
 	r.Header.SetContentType(typeProblem)
 	r.ResetBody()
 	r.AppendBodyString(`{"type":"about:blank","title":`)
-	r.AppendBody(quote(http.StatusText(status)))
+	appendQuoted(r, http.StatusText(status))
 	r.AppendBodyString(`,"status":` + strconv.Itoa(status) + `,"detail":`)
-	r.AppendBody(quote(detail(err)))
+	appendQuoted(r, detail(err))
 	if hint := fault.HintOf(err); hint != "" {
 		r.AppendBodyString(`,"hint":`)
-		r.AppendBody(quote(hint))
+		appendQuoted(r, hint)
 	}
 	r.AppendBodyString(`,"code":"` + string(code) + `","request_id":`)
-	r.AppendBody(quote(id))
+	appendQuoted(r, id)
 	if len(fates) > 0 {
 		r.AppendBodyString(`,"items":`)
 		appendFates(ctx, fates)

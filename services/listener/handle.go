@@ -20,6 +20,7 @@ type job struct {
 	endpoint *endpoint
 	items    []ingress.Item
 	fates    []fate
+	err      error // why it was not accepted
 }
 
 func (j *job) reset() {
@@ -83,19 +84,31 @@ func (s *server) finish(ctx *fasthttp.RequestCtx, j *job, v verdict) {
 	if c := j.endpoint.requests[v]; c != nil {
 		c.Inc()
 	}
+	s.record(ctx, j, v)
+}
+
+// record logs a request: loudly when we could not do what was asked, though not for each of a storm of them.
+func (s *server) record(ctx *fasthttp.RequestCtx, j *job, v verdict) {
 	status := ctx.Response.StatusCode()
 	level := slog.LevelDebug
 	switch {
 	case status >= 500:
-		level = slog.LevelWarn
+		s.storm.Do(func() { level = slog.LevelWarn })
 	case status >= 400 && j.endpoint != s.elsewhere:
 		level = slog.LevelInfo // not for every scanner that tries paths
 	}
-	if s.log.Enabled(s.working, level) {
-		s.log.LogAttrs(s.working, level, "request", slog.String("request_id", j.ID), slog.String("method", j.Method), slog.String("path", j.Path),
-			slog.Int("status", status), slog.String("verdict", string(v)), slog.Int("items", len(j.fates)), slog.Int("body_bytes", len(j.Body)),
-			slog.String("remote", j.Remote.String()), slog.Duration("took", time.Since(j.ReceivedAt)))
+	if !s.log.Enabled(s.working, level) {
+		return
 	}
+	attrs := []slog.Attr{
+		slog.String("request_id", j.ID), slog.String("method", j.Method), slog.String("path", j.Path),
+		slog.Int("status", status), slog.String("verdict", string(v)), slog.Int("items", len(j.fates)), slog.Int("body_bytes", len(j.Body)),
+		slog.String("remote", j.Remote.String()), slog.Duration("took", time.Since(j.ReceivedAt)),
+	}
+	if j.err != nil && status >= 500 {
+		attrs = append(attrs, slog.Any("error", j.err))
+	}
+	s.log.LogAttrs(s.working, level, "request", attrs...)
 }
 
 // answer leads a request through route, gate, guard, mapping and publishing.
@@ -251,11 +264,10 @@ func notStored(cause error) error {
 
 // problem answers an error of the request.
 func (s *server) problem(ctx *fasthttp.RequestCtx, j *job, err error) verdict {
+	j.err = err
 	switch fault.CodeOf(err) {
 	case fault.Unavailable, fault.Timeout, fault.TooMany:
 		ctx.Response.Header.Set("Retry-After", retryAfter(s.config.RetryAfter))
-	case fault.Internal, fault.Cancelled, fault.Conflict:
-		s.log.Error("request failed", slog.String("request_id", j.ID), slog.Any("error", err))
 	default:
 	}
 	return writeProblem(ctx, j.ID, err, nil)
@@ -263,7 +275,7 @@ func (s *server) problem(ctx *fasthttp.RequestCtx, j *job, err error) verdict {
 
 // unavailable asks the sender to come again.
 func (s *server) unavailable(ctx *fasthttp.RequestCtx, j *job, v verdict, err error) verdict {
-	s.log.Warn("request put off", slog.String("request_id", j.ID), slog.Any("error", err))
+	j.err = err
 	ctx.Response.Header.Set("Retry-After", retryAfter(s.config.RetryAfter))
 	fates := j.fates
 	if !j.endpoint.bulk() {

@@ -113,15 +113,19 @@ func (s *syncBuffer) String() string {
 }
 
 // start runs a Listener until the test ends.
-func start(t testing.TB, yaml string, p listener.Publisher, c listener.Config) *service {
+func start(t testing.TB, yaml string, p listener.Publisher, c listener.Config, change ...func(*listener.Deps)) *service {
 	t.Helper()
 	s := &service{t: t, urls: map[string]string{}, logs: &syncBuffer{}, reg: prometheus.NewRegistry(), done: make(chan struct{})}
 	log := slog.New(slog.NewJSONHandler(s.logs, &slog.HandlerOptions{Level: slog.LevelDebug}))
-	var err error
-	s.l, err = listener.New(c, listener.Deps{
+	d := listener.Deps{
 		Bus: p, Document: document(t, yaml), Logger: log, Registry: s.reg,
 		Getenv: func(name string) (string, bool) { return "secret of " + name, name == "SET" },
-	})
+	}
+	for _, f := range change {
+		f(&d)
+	}
+	var err error
+	s.l, err = listener.New(c, d)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -142,6 +146,9 @@ func start(t testing.TB, yaml string, p listener.Publisher, c listener.Config) *
 	}
 	return s
 }
+
+// quietly logs nothing.
+func quietly(d *listener.Deps) { d.Logger = nil }
 
 // stop ends the service and waits for it.
 func (s *service) stop() {

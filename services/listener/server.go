@@ -16,6 +16,7 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/valyala/fasthttp"
+	"golang.org/x/time/rate"
 
 	"github.com/switchbackhq/switchback/pkg/compose"
 	"github.com/switchbackhq/switchback/pkg/fault"
@@ -43,6 +44,7 @@ type server struct {
 	conns   conns
 	working context.Context //nolint:containedctx // what requests work with; fasthttp's handlers get none
 	jobs    sync.Pool       // of *job
+	storm   rate.Sometimes  // of requests that we fail
 
 	inFlight prometheus.Gauge
 	bytes    prometheus.Counter
@@ -53,7 +55,7 @@ func newServer(c Config, d Deps, m *metrics, l *compose.Listener) (*server, erro
 	s := &server{
 		conf: l, config: c, bus: d.Bus, getenv: d.Getenv, log: d.Logger.With(slog.String("listener", l.ID)), metrics: m,
 		endpoints: map[*ingress.Endpoint]*endpoint{}, elsewhere: newEndpoint(m, l.ID, ""),
-		maxBody:  l.MaxBodySize,
+		maxBody: l.MaxBodySize, storm: rate.Sometimes{First: 10, Interval: time.Second},
 		gate:     newGate(l.MaxConcurrentCount, c.QueueLength, c.QueueTimeout),
 		inFlight: m.inFlight.WithLabelValues(l.ID), bytes: m.bytes.WithLabelValues(l.ID), publish: m.publish.WithLabelValues(l.ID),
 	}

@@ -441,8 +441,8 @@ func TestAllocations(t *testing.T) {
 			t.Fatal(err, items)
 		}
 	})
-	if n > 4 {
-		t.Errorf("%v allocations, want at most 4", n)
+	if n > 3 {
+		t.Errorf("%v allocations, want at most 3", n)
 	}
 }
 

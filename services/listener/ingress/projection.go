@@ -118,7 +118,7 @@ func constantProjection(v any) *projection {
 // value evaluates the projection.
 func (p *projection) value(r *Request) (any, error) { return p.template.Eval(r) }
 
-// json gives the value as JSON. It may be a part of the request's body.
+// toJSON gives the value as JSON. It is a part of the request: of its body, or of the space for what is mapped from it.
 func (p *projection) toJSON(r *Request) ([]byte, error) {
 	switch p.kind {
 	case projectConstant:
@@ -128,7 +128,13 @@ func (p *projection) toJSON(r *Request) ([]byte, error) {
 			return orNull(raw), nil
 		}
 	}
-	return p.appendJSON(make([]byte, 0, 256), r)
+	start := len(r.mapped)
+	mapped, err := p.appendJSON(r.mapped, r)
+	if err != nil {
+		return nil, err
+	}
+	r.mapped = mapped
+	return mapped[start:len(mapped):len(mapped)], nil
 }
 
 func (p *projection) appendJSON(dst []byte, r *Request) ([]byte, error) {

@@ -9,7 +9,7 @@ import (
 )
 
 // Request is what came in, and what was read of it so far. The exported fields are set once, before it is mapped;
-// what is mapped from it refers to Body and the other fields.
+// what is mapped from it refers to Body and the other fields, and is good until Reset.
 type Request struct {
 	ID         string
 	Method     string
@@ -30,6 +30,7 @@ type Request struct {
 	query  fields
 	parsed bool // query
 	item   item
+	mapped []byte // results, one behind the other
 }
 
 // Header is a request's header. Names are case-insensitive.
@@ -48,12 +49,18 @@ type item struct {
 	value any
 }
 
-// keepFields bounds what a reused Request holds on to.
-const keepFields = 64
+// Bounds of what a reused Request holds on to.
+const (
+	keepFields = 64
+	keepMapped = 64 << 10
+)
 
 // Reset makes r ready for another request; its storage is reused.
 func (r *Request) Reset() {
-	kept := Request{Params: r.Params[:0], query: r.query[:0]}
+	kept := Request{Params: r.Params[:0], query: r.query[:0], mapped: r.mapped[:0]}
+	if cap(kept.mapped) > keepMapped {
+		kept.mapped = nil
+	}
 	if cap(kept.query) > keepFields {
 		kept.query = nil
 	}
