@@ -8,6 +8,7 @@ import (
 	"math"
 	"strconv"
 	"strings"
+	"time"
 
 	"github.com/switchbackhq/switchback/pkg/fault"
 	"github.com/switchbackhq/switchback/pkg/value"
@@ -202,6 +203,10 @@ func kindOf(v any) string {
 		return "a list"
 	case map[string]any:
 		return "a map"
+	case time.Time:
+		return "a time"
+	case time.Duration:
+		return "a duration"
 	}
 	if value.IsNumber(v) {
 		return "a number"
