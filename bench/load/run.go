@@ -135,7 +135,8 @@ func (a *asker) do(ctx context.Context, n int64) (time.Duration, error) {
 	id := fmt.Sprintf("%s-%0*d", a.prefix, idDigits, n)
 	m := &nats.Msg{
 		Subject: a.request, Reply: a.inbox + ".ack." + a.slot, Data: a.input,
-		Header: nats.Header{subject.HeaderRunID: {id}, subject.HeaderReplyTo: {a.inbox + ".end." + a.slot}},
+		// With a message id, as the command line asks: the stream tells a doubled request, and the run need not be saved to.
+		Header: nats.Header{nats.MsgIdHdr: {id}, subject.HeaderRunID: {id}, subject.HeaderReplyTo: {a.inbox + ".end." + a.slot}},
 	}
 	if err := a.nc.PublishMsg(m); err != nil {
 		return 0, err

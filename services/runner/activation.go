@@ -50,7 +50,7 @@ type performed struct {
 
 // checkpointAfter is how long the first requests of a run may take before it is saved and so becomes visible: most are
 // done sooner, and save the write.
-const checkpointAfter = 50 * time.Millisecond
+const checkpointAfter = 250 * time.Millisecond
 
 var (
 	// errTaken says that the run's id has a document already.

@@ -17,7 +17,7 @@ import (
 	"github.com/switchbackhq/switchback/services/runner/wait"
 )
 
-var histories = flag.Int("waits.histories", 5000, "random histories in TestInterleavings")
+var histories = flag.Int("waits.histories", 1500, "random histories in TestInterleavings")
 
 // TestInterleavings plays runners against a replicated stream, one call at a time in random order. Handlers crash between
 // any two calls and their messages come again, also while the first handler still lives; answers get lost; a leader that
@@ -51,6 +51,7 @@ type world struct {
 	crash  int // how many crashes and lost answers are left
 	log    []string
 	shared bool
+	fires  bool     // the first run's time may be over
 	late   []func() // what begins when a run has gone on
 }
 
@@ -68,6 +69,7 @@ type killed struct{}
 func newWorld(seed uint64, shared bool) *world {
 	w := &world{rng: rand.New(rand.NewPCG(seed, 1)), s: newStream(), docs: map[string]*document{}, shared: shared}
 	w.crash = w.rng.IntN(5)
+	w.fires = w.rng.IntN(2) == 0
 	w.snapshot()
 	return w
 }
@@ -137,7 +139,7 @@ func (w *world) play() error {
 		if d.resumed != 1 {
 			return fmt.Errorf("%s went on %d times; waits: %v", run, d.resumed, w.s.waitOn(w.wait(run).ID))
 		}
-		if other := used[d.by]; other != "" {
+		if other := used[d.by]; other != "" && d.by != 0 {
 			return fmt.Errorf("callback %d carried on %s and %s", d.by, run, other)
 		}
 		used[d.by] = run
@@ -170,6 +172,9 @@ func (w *world) begin(n, of int) {
 		w.late = append(w.late, nil)
 	}
 	w.spawn("request "+run, func(v *view) error { return w.request(v, run, requested) })
+	if n == 1 && w.fires {
+		w.spawn("deadline "+run, w.expire)
+	}
 	progress := w.rng.IntN(3)
 	w.spawn("outside "+run, func(v *view) error {
 		v.reliable = true
@@ -191,6 +196,58 @@ func (w *world) send(run string, outcome event.Outcome) {
 	w.spawn(fmt.Sprintf("callback %d", cb.Seq), func(v *view) error { return w.deliver(v, cb) })
 }
 
+// expire lets the first run's deadline pass, if its timer is set by then: the server gathers what is due, and publishes it
+// some time later, whatever has been published meanwhile.
+func (w *world) expire(v *view) error {
+	v.reliable = true
+	for range w.rng.IntN(30) {
+		v.step()
+	}
+	run := "r1"
+	for _, on := range w.s.timers() {
+		m := w.s.find(on).Stored
+		if ew := w.s.waitOn(w.wait(run).ID); ew == nil || ew.Run != run {
+			continue
+		}
+		v.step()
+		w.s.purge(on)
+		_, _ = w.s.store(&bus.Message{Subject: "timeout", Data: m.Data})
+		w.snapshot()
+		w.note("server: %s fires", on)
+		w.spawn("timeout", func(v *view) error { return w.timeout(v, run) })
+		return nil
+	}
+	return nil
+}
+
+// timeout is the runner's handler of a timeout.
+func (w *world) timeout(v *view, run string) error {
+	for {
+		v.step()
+		d := *w.docs[run]
+		if !d.waiting {
+			return wait.New(v).End(context.Background(), w.wait(run), d.used)
+		}
+		d.waiting = false
+		d.resumed++
+		d.revision++
+		v.step()
+		w.save(v, run, d, "its timeout")
+	}
+}
+
+// save is a compare-and-swap.
+func (w *world) save(v *view, run string, d document, what string) {
+	if w.docs[run].revision != d.revision-1 {
+		return
+	}
+	w.docs[run] = &d
+	w.note("%s: %s takes %s", v.name, run, what)
+	if !d.waiting && len(w.late) > 0 && w.late[len(w.late)-1] != nil {
+		w.late[len(w.late)-1]()
+	}
+}
+
 // request is the runner's handler of a run request.
 func (w *world) request(v *view, run string, requested time.Time) error {
 	v.step()
@@ -207,6 +264,11 @@ func (w *world) request(v *view, run string, requested time.Time) error {
 		}
 		ew.Used = d.used
 		early, err := waits.Park(context.Background(), ew, wait.Options{NotBefore: requested})
+		if h, ok := errors.AsType[*wait.HeldError](err); ok {
+			if cur := w.s.waitOn(ew.ID); cur == nil || cur.Run != h.Wait.Run {
+				panic(fmt.Sprintf("%s is told that %s holds the id, but %+v does\n%s", run, h.Wait.Run, cur, w.history()))
+			}
+		}
 		if err != nil {
 			return err
 		}
@@ -250,16 +312,7 @@ func (w *world) take(v *view, run string, cb *event.Callback) {
 		}
 		d.revision++
 		v.step()
-		if w.docs[run].revision != d.revision-1 {
-			continue
-		}
-		w.docs[run] = &d
-		w.note("%s: %s takes callback %d", v.name, run, cb.Seq)
-		if next := w.late; !d.waiting && next[len(next)-1] != nil {
-			f := next[len(next)-1]
-			f()
-		}
-		return
+		w.save(v, run, d, fmt.Sprintf("callback %d", cb.Seq))
 	}
 }
 
@@ -308,7 +361,7 @@ func (v *view) Last(ctx context.Context, stream, subj string) (*bus.Stored, erro
 	v.step()
 	s := v.w.s
 	if v.w.rng.IntN(4) == 0 {
-		s = v.w.states[max(0, len(v.w.states)-1-v.w.rng.IntN(4))]
+		s = v.w.states[max(0, len(v.w.states)-1-v.w.rng.IntN(12))]
 	}
 	return s.Last(ctx, stream, subj)
 }
@@ -317,7 +370,7 @@ func (v *view) Next(ctx context.Context, stream, subj string, from uint64) (*bus
 	v.step()
 	s := v.w.s
 	if v.w.rng.IntN(4) == 0 {
-		s = v.w.states[max(0, len(v.w.states)-1-v.w.rng.IntN(4))]
+		s = v.w.states[max(0, len(v.w.states)-1-v.w.rng.IntN(12))]
 	}
 	return s.Next(ctx, stream, subj, from)
 }
