@@ -223,6 +223,9 @@ func (d *decoder) completion(c *Completion, n *node, a *Action) {
 			d.wrongf(n, "", "a component of type %s cannot be polled", a.Type)
 			return
 		}
+		if !n.get("path").given() && !n.get("endpoint").given() {
+			d.wrongf(n, "", "completion of type polling needs path or endpoint")
+		}
 		if c.Polling == nil {
 			c.Polling = &Polling{}
 		}

@@ -311,13 +311,13 @@ type Action struct {
 type Completion struct {
 	Kind    CompletionKind
 	Implied bool // by a reference to the listener or its gateway, not written down
-	// WaitFor is the id to wait for, over the action's scope with ${response}. For an implied wait it is nil when
-	// the invocation's own id was sent.
+	// WaitFor is the id, or the list of ids, to wait for, over the action's scope with ${response}. Where it is not
+	// written down it is nil, and OwnID, else IdentifyBy, else DefaultCallbackID says what is waited for.
 	WaitFor *expr.Template
-	// IdentifyBy is, for an implied wait whose request sends no id of ours, the endpoint's identify_by, to be
-	// evaluated with the response in the place of the body. Nil as well: DefaultCallbackID.
+	// IdentifyBy is the identify_by of the endpoint whose address was sent, to be evaluated with the response in the
+	// place of ${body} and ${item}.
 	IdentifyBy *expr.Template
-	// OwnID: wait for the invocation's own id.
+	// OwnID: wait for the invocation's own id. Set beside a WaitFor that is just that.
 	OwnID       bool
 	Timeout     time.Duration // of the wait; 0: not given
 	AcceptEarly string        // "run" (default), "any" or a duration
