@@ -29,7 +29,7 @@ func TestEveryPackageSaysItsJob(t *testing.T) {
 			name = filepath.Base(p.ImportPath)
 		}
 		m := sentence.FindStringSubmatch(first)
-		if len(m) < 3 || m[2] != strings.TrimSuffix(name, "_test") {
+		if len(m) < 3 || strings.TrimSuffix(m[2], "_test") != strings.TrimSuffix(name, "_test") {
 			t.Errorf("%s: its comment does not begin with one sentence such as “Package %s …”: %q", p.path(), name, first)
 			continue
 		}
