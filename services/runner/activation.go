@@ -34,6 +34,7 @@ type activation struct {
 
 	run     *event.Run // as it is, saved or not
 	rev     journal.Revision
+	saved   []byte // as it was saved here last
 	unsaved []engine.Event
 	queue   []engine.Command
 	ends    []engine.End // done last: a wait that stands brings its callback here again
@@ -251,7 +252,7 @@ func (a *activation) finish() error {
 	if err := a.r.callParent(a.ctx, a.run); err != nil {
 		return err
 	}
-	a.r.reply(a.run)
+	a.r.reply(a.run, a.saved)
 	return nil
 }
 
@@ -307,9 +308,9 @@ func (a *activation) park(c engine.Park) error {
 // saved, and all that this activation's message has set off is gone through again.
 func (a *activation) save() error {
 	for len(a.unsaved) > 0 {
-		rev, err := a.r.journal.Save(a.ctx, a.run, a.rev)
+		rev, data, err := a.r.journal.Save(a.ctx, a.run, a.rev)
 		if err == nil {
-			a.rev, a.unsaved = rev, nil
+			a.rev, a.saved, a.unsaved = rev, data, nil
 			return nil
 		}
 		if !errors.Is(err, journal.ErrConflict) {
@@ -344,7 +345,7 @@ func (a *activation) reload() error {
 	if run == nil {
 		return &poison{fmt.Errorf("run %s has gone", id)}
 	}
-	a.unsaved, a.queue = nil, nil
+	a.unsaved, a.queue, a.saved = nil, nil, nil
 	if err := a.adopt(run, rev); err != nil {
 		return err
 	}
@@ -378,12 +379,15 @@ func (r *Runner) notify(n event.Notice) {
 	}
 }
 
-// reply gives the ended run to the one who asked for it.
-func (r *Runner) reply(run *event.Run) {
+// reply gives the ended run to the one who asked for it; data is its document where that is at hand.
+func (r *Runner) reply(run *event.Run, data []byte) {
 	if run.ReplyTo == "" {
 		return
 	}
-	data, err := json.Marshal(run)
+	var err error
+	if data == nil {
+		data, err = json.Marshal(run)
+	}
 	if err == nil {
 		err = r.bus.Notify(run.ReplyTo, bus.Header{subject.HeaderRunID: run.ID}, data)
 	}

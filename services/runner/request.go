@@ -120,14 +120,14 @@ func (r *Runner) reject(ctx context.Context, d *bus.Delivery, req *event.RunRequ
 	if input, err := value.Decode(req.Input); err == nil && input != nil {
 		run.Input, _ = value.Encode(input)
 	}
-	if _, err := r.journal.Save(ctx, run, 0); err != nil && !errors.Is(err, journal.ErrConflict) {
+	if _, _, err := r.journal.Save(ctx, run, 0); err != nil && !errors.Is(err, journal.ErrConflict) {
 		return err
 	}
 	r.metrics.ended.WithLabelValues("", string(event.StatusRejected)).Inc()
 	if err := r.callParent(ctx, run); err != nil {
 		return err
 	}
-	r.reply(run)
+	r.reply(run, nil)
 	r.notify(event.Notice{Run: run.ID, Workflow: run.Workflow, Event: event.RunFailed, At: now, Error: run.Error})
 	return nil
 }

@@ -245,15 +245,34 @@ func (s *step) complete() {
 }
 
 // output is the workflow's output, or its terminal jobs': of several the objects overlaid in list order, by id
-// when one is no object.
+// when one is no object. In the workflow's, ${output} is that of the terminal jobs.
 func (s *step) output() (json.RawMessage, error) {
-	if s.workflow.Output != nil {
-		v, err := s.workflow.Output.Eval(s.scope())
-		if err != nil {
-			return nil, fmt.Errorf("the workflow's output: %w", err)
-		}
-		return encoded(v)
+	if s.workflow.Output == nil {
+		return s.terminalOutput()
 	}
+	scope := s.scope()
+	scope.InOutput = true
+	for _, ref := range s.workflow.Output.References() {
+		if ref.Source != "output" {
+			continue
+		}
+		raw, err := s.terminalOutput()
+		if err == nil {
+			scope.Output, err = decoded(raw, nil)
+		}
+		if err != nil {
+			return nil, err
+		}
+		break
+	}
+	output, err := eval(s.workflow.Output, scope)
+	if err != nil {
+		return nil, fmt.Errorf("the workflow's output: %w", err)
+	}
+	return output, nil
+}
+
+func (s *step) terminalOutput() (json.RawMessage, error) {
 	inner := s.inner()
 	var ids []string
 	for _, def := range s.workflow.Jobs {

@@ -76,11 +76,12 @@ func (j *Journal) Load(ctx context.Context, id string) (*event.Run, Revision, er
 	return run, Revision(e.Revision), nil
 }
 
-// Save stores the document when its revision is still rev, else it gives ErrConflict.
-func (j *Journal) Save(ctx context.Context, run *event.Run, rev Revision) (Revision, error) {
+// Save stores the document when its revision is still rev, else it gives ErrConflict. It gives the document as stored
+// as well.
+func (j *Journal) Save(ctx context.Context, run *event.Run, rev Revision) (Revision, []byte, error) {
 	data, err := json.Marshal(run)
 	if err != nil {
-		return 0, fmt.Errorf("write the document of run %s: %w", run.ID, err)
+		return 0, nil, fmt.Errorf("write the document of run %s: %w", run.ID, err)
 	}
 	var ttl time.Duration
 	if run.Status.Ended() {
@@ -89,12 +90,12 @@ func (j *Journal) Save(ctx context.Context, run *event.Run, rev Revision) (Revis
 	next, err := j.bucket.Update(ctx, run.ID, data, uint64(rev), ttl)
 	if err != nil {
 		j.recent.Remove(run.ID)
-		return 0, fmt.Errorf("save run %s: %w", run.ID, err)
+		return 0, nil, fmt.Errorf("save run %s: %w", run.ID, err)
 	}
 	if run.Status.Ended() {
 		j.recent.Remove(run.ID)
 	} else {
 		j.recent.Add(run.ID, remembered{run, Revision(next)})
 	}
-	return Revision(next), nil
+	return Revision(next), data, nil
 }

@@ -64,7 +64,7 @@ func (w *Waits) Park(ctx context.Context, wait event.Wait, o Options) ([]*event.
 		return w.parkShared(ctx, wait, notBefore)
 	}
 	return w.whenFree(ctx, wait.ID, wait.Used, notBefore, func(last uint64) (*bus.Message, error) {
-		wait.Used = last
+		wait.Used = max(wait.Used, last)
 		return scheduled(subject.Wait(wait.ID), &wait)
 	})
 }
@@ -136,10 +136,10 @@ func (w *Waits) outdated(ctx context.Context, ours *event.Wait, cur *kept) (bool
 	return false, nil
 }
 
-// whenFree publishes a message under the condition that no callback has come after the one with the sequence last.
-// Callbacks that have, and that count, are given instead; the others are passed over.
-func (w *Waits) whenFree(ctx context.Context, id string, last uint64, notBefore time.Time, message func(last uint64) (*bus.Message, error)) ([]*event.Callback, error) {
-	for {
+// whenFree publishes a message under the condition that no callback behind the sequence used counts. Where some do, they are
+// given instead; those that do not count are passed over.
+func (w *Waits) whenFree(ctx context.Context, id string, used uint64, notBefore time.Time, message func(last uint64) (*bus.Message, error)) ([]*event.Callback, error) {
+	for last := used; ; {
 		m, err := message(last)
 		if err != nil {
 			return nil, err
@@ -153,13 +153,14 @@ func (w *Waits) whenFree(ctx context.Context, id string, last uint64, notBefore 
 			return nil, fmt.Errorf("park the wait for %s: %w", id, err)
 		}
 		var counting []*event.Callback
-		if counting, last, err = w.after(ctx, id, last, notBefore); err != nil || len(counting) > 0 {
+		if counting, last, err = w.after(ctx, id, used, notBefore); err != nil || len(counting) > 0 {
 			return counting, err
 		}
 	}
 }
 
-// after gives the callbacks for id behind the sequence used that count, and the sequence of the last one stored.
+// after gives the callbacks for id behind the sequence used that count, and the sequence of the last one stored. A read that
+// is out of date makes it miss the newest: the next publish is refused then.
 func (w *Waits) after(ctx context.Context, id string, used uint64, notBefore time.Time) (counting []*event.Callback, last uint64, err error) {
 	last = used
 	for {
@@ -180,7 +181,7 @@ func (w *Waits) after(ctx context.Context, id string, used uint64, notBefore tim
 	if last > used {
 		return counting, last, nil
 	}
-	// Nothing new: the one that was used has expired since.
+	// Nothing new: the one that was used may have expired.
 	m, err := w.bus.Last(ctx, subject.StreamWaits, subject.Callback(id))
 	if errors.Is(err, bus.ErrNotFound) {
 		return nil, 0, nil
@@ -188,10 +189,7 @@ func (w *Waits) after(ctx context.Context, id string, used uint64, notBefore tim
 	if err != nil {
 		return nil, 0, fmt.Errorf("read the callbacks for %s: %w", id, err)
 	}
-	if m.Seq < used {
-		return nil, m.Seq, nil
-	}
-	return nil, used, nil // it has come meanwhile: the next round sees it
+	return nil, min(m.Seq, used), nil // a newer one has come meanwhile: the next round sees it
 }
 
 // Timer sets a timer for a wait for time alone: its Wait comes on timeout.<id> at the deadline, not before. Setting it
