@@ -8,8 +8,10 @@ import (
 	"strings"
 
 	lang "github.com/expr-lang/expr"
+	"github.com/expr-lang/expr/ast"
 	"github.com/expr-lang/expr/conf"
 	"github.com/expr-lang/expr/file"
+	langparser "github.com/expr-lang/expr/parser"
 	"github.com/expr-lang/expr/vm"
 
 	"github.com/switchbackhq/switchback/pkg/fault"
@@ -22,6 +24,8 @@ const (
 	maxBytes = 64 << 20
 	// itemSize is about what an item of a list takes.
 	itemSize = 32
+	// maxNodes bounds the size of an expression as compiled.
+	maxNodes = 20_000
 	// maxSteps bounds how long one evaluation goes through lists: about a second.
 	maxSteps = 2_000_000
 )
@@ -137,6 +141,13 @@ func (x *scanner) compile(end int) node {
 		x.fail(x.start, "there is nothing before this", "name what to read, as in ${input.name}")
 		return constant{}
 	}
+	if tree, err := langparser.Parse(source); err == nil {
+		n := new(counter)
+		if ast.Walk(&tree.Node, n); n.nodes > maxNodes {
+			x.fail(x.start, "the expression is too large", "take it apart into several templates")
+			return constant{}
+		}
+	}
 	r := &rewriter{operands: x.operands, done: map[astNode]astNode{}}
 	code, err := lang.Compile(source,
 		lang.Env(evaluation{}), lang.Optimize(false), lang.Patch(r),
@@ -158,6 +169,17 @@ func (x *scanner) compile(end int) node {
 		x.explain(source, err, end)
 	}
 	return constant{v}
+}
+
+// counter counts the nodes of a tree as expr-lang goes through them: a < b < c and a ?: b hold nodes twice, which
+// doubles the work in each level of nesting. Past the limit it cuts the tree, so that counting ends.
+type counter struct{ nodes int }
+
+// Visit is called for each node after its children.
+func (c *counter) Visit(node *ast.Node) {
+	if c.nodes++; c.nodes > maxNodes {
+		*node = &ast.NilNode{}
+	}
 }
 
 // short cuts what messages quote.
