@@ -32,12 +32,13 @@ type activation struct {
 	world      engine.World
 	saveFirst  bool // also what begins the run is saved before it is done
 
-	run     *event.Run // as it is, saved or not
-	rev     journal.Revision
-	saved   []byte // as it was saved here last
-	unsaved []engine.Event
-	queue   []engine.Command
-	ends    []engine.End // done last: a wait that stands brings its callback here again
+	run       *event.Run // as it is, saved or not
+	rev       journal.Revision
+	overgrown bool   // its document is too large to be kept
+	saved     []byte // as it was saved here last
+	unsaved   []engine.Event
+	queue     []engine.Command
+	ends      []engine.End // done last: a wait that stands brings its callback here again
 
 	acting  map[string]bool // invocations that this activation has performed
 	results chan performed
@@ -312,6 +313,19 @@ func (a *activation) save() error {
 		if err == nil {
 			a.rev, a.saved, a.unsaved = rev, data, nil
 			return nil
+		}
+		if fault.CodeOf(err) == fault.TooLarge {
+			// Nothing was stored. The run cannot go on, and says so.
+			if a.overgrown {
+				return &poison{err}
+			}
+			a.overgrown = true
+			a.queue = nil
+			message := "the run holds more than NATS takes in one message (max_payload): " + err.Error()
+			if err := a.apply(engine.Overgrown{Message: message, At: time.Now()}); err != nil {
+				return err
+			}
+			continue
 		}
 		if !errors.Is(err, journal.ErrConflict) {
 			return err

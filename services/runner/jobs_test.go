@@ -97,7 +97,9 @@ workflow:
 	}
 	t.Run("one that fails fails them all", func(t *testing.T) {
 		b.ask("fan", "g", `{"list":[{"n":2},{"n":3}]}`)
-		b.await("g", "waiting", func(r *event.Run) bool { return r.Jobs["each.i1"] != nil && r.Jobs["each.i1"].Status == event.StatusWaiting })
+		b.await("g", "waiting", func(r *event.Run) bool {
+			return r.Jobs["each.i1"] != nil && r.Jobs["each.i1"].Status == event.StatusWaiting
+		})
 		b.callback("g.each.i1", event.Failed, `{"why":"x"}`)
 		run := b.status("g", event.StatusFailed)
 		if run.Error == nil || run.Error.Job != "each" || !strings.Contains(run.Error.Message, "item 1") || string(run.Error.Data) != `{"why":"x"}` {
@@ -122,7 +124,9 @@ workflow:
 	b.ask("approval", "w", `{"a":"A","b":"B","c":"C"}`)
 	b.status("w", event.StatusWaiting)
 	b.callback("w.approve", event.Succeeded, `{"by":"kim"}`)
-	b.await("w", "waiting for several", func(r *event.Run) bool { return r.Jobs["several"] != nil && r.Jobs["several"].Status == event.StatusWaiting })
+	b.await("w", "waiting for several", func(r *event.Run) bool {
+		return r.Jobs["several"] != nil && r.Jobs["several"].Status == event.StatusWaiting
+	})
 	b.callback("C", event.Succeeded, `"c"`)
 	b.callback("C", event.Succeeded, `"again"`)
 	b.callback("A", event.Succeeded, `"a"`)
@@ -327,5 +331,23 @@ workflow:
 	run := b.status("r", event.StatusCompleted)
 	if want := `{"from":{"again":true}}`; string(run.Output) != want {
 		t.Errorf("output: %s, want %s", run.Output, want)
+	}
+}
+
+func TestARunThatGrowsTooLarge(t *testing.T) {
+	b := begin(t, listenerAndService+`
+workflow:
+  id: grow
+  jobs:
+    - {id: one, component: quick, input: {a: 1}}
+    - {id: two, component: quick, input: {a: "${jobs.one.output}"}}
+    - {id: three, component: quick, input: {a: "${jobs.one.output}", b: "${jobs.two.output}"}}
+`)
+	big := `{"big":"` + strings.Repeat("x", 400<<10) + `"}`
+	b.say(func(call) (int, string) { return http.StatusOK, big })
+	b.ask("grow", "g", `{}`)
+	run := b.status("g", event.StatusFailed)
+	if run.Error == nil || run.Error.Code != "too_large" || !strings.Contains(run.Error.Message, "max_payload") {
+		t.Errorf("error: %+v", run.Error)
 	}
 }

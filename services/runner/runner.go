@@ -88,13 +88,13 @@ func New(cfg Config, deps Deps) *Runner {
 		deps.Logger = slog.New(slog.DiscardHandler)
 	}
 	return &Runner{
-		cfg:         cfg,
-		bus:         deps.Bus,
-		log:         deps.Logger,
-		metrics:     newMetrics(deps.Registry),
-		journal:     journal.New(deps.Bus.Bucket(subject.BucketRuns), cfg.KeepRuns),
-		waits:       wait.New(deps.Bus),
-		performer:   action.New(action.Options{
+		cfg:     cfg,
+		bus:     deps.Bus,
+		log:     deps.Logger,
+		metrics: newMetrics(deps.Registry),
+		journal: journal.New(deps.Bus.Bucket(subject.BucketRuns), cfg.KeepRuns),
+		waits:   wait.New(deps.Bus),
+		performer: action.New(action.Options{
 			Logger: deps.Logger, MaxResponse: cfg.MaxResponse, NATS: messenger{deps.Bus}, AllowShell: cfg.AllowShell,
 		}),
 		book:        address.New(deps.Getenv, cfg.GatewayWait),

@@ -22,7 +22,7 @@ const (
 	CodeExpression = "expression" // a template could not be evaluated
 	CodeRequest    = "request"    // the outside service could not be reached
 	CodeResponse   = "response"   // its answer could not be read
-	CodeTooLarge   = "too_large"  // its answer is larger than allowed
+	CodeTooLarge   = engine.CodeTooLarge
 	CodeTimeout    = engine.CodeTimeout
 )
 

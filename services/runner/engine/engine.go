@@ -64,6 +64,8 @@ func Advance(w World, run *event.Run, ev Event) (*event.Run, []Command, error) {
 	case Refused:
 		s.trigger = ev.Trigger
 		s.refused(ev)
+	case Overgrown:
+		s.overgrown(ev)
 	case Cancelled:
 		s.trigger = "cancel"
 		s.cancel(ev)
@@ -388,4 +390,40 @@ func (s *step) cancel(ev Cancelled) {
 		message = "cancelled on request"
 	}
 	s.end(event.StatusCancelled, &event.RunError{Code: CodeCancelled, Message: message})
+}
+
+// largest is what a value may have of a run that has become too large.
+const largest = 16 << 10
+
+// overgrown ends a run whose document cannot be kept, and takes out of it what is large.
+func (s *step) overgrown(ev Overgrown) {
+	if s.run.Status.Ended() {
+		s.run.Status = event.StatusRunning // it has ended only here
+	}
+	for id := range s.run.Jobs {
+		job := s.job(id)
+		job.Input, job.Output, job.Progress = cut(job.Input), cut(job.Output), cut(job.Progress)
+		for _, a := range job.Attempts {
+			a.Response, a.Output = cut(a.Response), cut(a.Output)
+			if a.Error != nil {
+				e := *a.Error
+				e.Data = cut(e.Data)
+				a.Error = &e
+			}
+		}
+		if job.Error != nil {
+			e := *job.Error
+			e.Data = cut(e.Data)
+			job.Error = &e
+		}
+	}
+	s.run.Input, s.run.Output = cut(s.run.Input), nil
+	s.end(event.StatusFailed, &event.RunError{Code: CodeTooLarge, Message: ev.Message})
+}
+
+func cut(raw json.RawMessage) json.RawMessage {
+	if len(raw) <= largest {
+		return raw
+	}
+	return json.RawMessage(fmt.Sprintf(`"(%d bytes left out)"`, len(raw)))
 }

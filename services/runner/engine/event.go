@@ -86,6 +86,12 @@ type Refused struct {
 	At      time.Time
 }
 
+// Overgrown says that the run's document has become larger than can be kept.
+type Overgrown struct {
+	Message string
+	At      time.Time
+}
+
 // Cancelled asks for the run's end.
 type Cancelled struct {
 	Reason string
@@ -98,6 +104,7 @@ func (e Acted) at() time.Time       { return e.At }
 func (e CalledBack) at() time.Time  { return e.At }
 func (e Expired) at() time.Time     { return e.At }
 func (e Refused) at() time.Time     { return e.At }
+func (e Overgrown) at() time.Time   { return e.At }
 func (e Cancelled) at() time.Time   { return e.At }
 
 // Error gives the message: an Error travels as an error through what performs invocations.

@@ -19,6 +19,7 @@ const (
 	CodeExpression = "expression"        // a template could not be evaluated
 	CodeOutput     = "output_expression" // an output could not be evaluated
 	CodeConflict   = "wait_conflict"     // another run waits for the same id
+	CodeTooLarge   = "too_large"         // more than can be kept
 	CodeLoop       = "max_run_count"     // a job was routed to too often
 )
 

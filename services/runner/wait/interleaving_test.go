@@ -144,6 +144,9 @@ func (w *world) play() error {
 		}
 		used[d.by] = run
 	}
+	if ew := w.s.waitOn(w.wait("r1").ID); ew != nil && !w.fires { // after a timeout a zombie's may stand
+		return fmt.Errorf("%+v still stands", ew)
+	}
 	if len(w.docs) != runs {
 		return fmt.Errorf("%d of %d runs are there", len(w.docs), runs)
 	}

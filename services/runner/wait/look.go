@@ -77,17 +77,19 @@ func (w *Waits) endShared(ctx context.Context, wait event.Wait, used uint64) (do
 	if err != nil {
 		return false, err
 	}
-	if cur != nil && !cur.ended && (!sameJob(&cur.wait, &wait) || cur.wait.Attempt > wait.Attempt) {
-		again, err := w.outdated(ctx, &wait, cur)
-		return err == nil && !again, err // ended before, and the next one's by now
-	}
 	by, expect := wait, bus.Expect{}
 	if cur != nil {
+		ours := sameJob(&cur.wait, &wait)
+		switch {
+		case !cur.ended && ours && cur.wait.Attempt <= wait.Attempt:
+			by = cur.wait
+		case cur.ended && ours && cur.wait.Used < used:
+		default: // ended before, and perhaps the next one's by now
+			again, err := w.outdated(ctx, &wait, cur)
+			return err == nil && !again, err
+		}
 		expect.Seq = cur.revision
 		used = max(used, cur.wait.Used)
-		if !cur.ended {
-			by = cur.wait
-		}
 	}
 	m, err := mark(by, used)
 	if err != nil {

@@ -92,7 +92,9 @@ func (w *Waits) claim(ctx context.Context, wait event.Wait) (used uint64, err er
 			m.Expect = &bus.Expect{}
 		case cur.ended:
 			m.Expect = &bus.Expect{Seq: cur.revision}
-			used = max(used, cur.wait.Used)
+			if !sameJob(&cur.wait, &wait) {
+				used = max(used, cur.wait.Used)
+			} // else the document knows; who is behind it is given what it has not seen, and stops
 		case !sameJob(&cur.wait, &wait):
 			if again, err := w.outdated(ctx, &wait, cur); err != nil {
 				return 0, err
@@ -125,13 +127,13 @@ func (w *Waits) claim(ctx context.Context, wait event.Wait) (used uint64, err er
 func (w *Waits) outdated(ctx context.Context, ours *event.Wait, cur *kept) (bool, error) {
 	_, err := w.bus.Publish(ctx, &bus.Message{
 		Subject: timerOf(ours) + ".check", Rollup: true, TTL: time.Second,
-		Expect: &bus.Expect{Subject: subject.Wait(cur.wait.ID), Seq: cur.revision},
+		Expect: &bus.Expect{Subject: subject.Wait(ours.ID), Seq: cur.revision},
 	})
 	if errors.Is(err, bus.ErrConflict) {
 		return true, nil
 	}
 	if err != nil {
-		return false, fmt.Errorf("make sure of who waits for %s: %w", cur.wait.ID, err)
+		return false, fmt.Errorf("make sure of who waits for %s: %w", ours.ID, err)
 	}
 	return false, nil
 }
