@@ -110,7 +110,7 @@ func (p *parser) escape(to *strings.Builder, i int, quote byte) int {
 		return i + 1
 	}
 	if !wide && r >= utf8.RuneSelf {
-		to.WriteByte(byte(r)) //nolint:gosec // not wide: one byte, as \xff gives
+		to.WriteByte(byte(r)) // not wide: one byte, as \xff gives
 	} else {
 		to.WriteRune(r)
 	}
