@@ -79,6 +79,7 @@ func request(h http.Header, body string) *http.Request {
 }
 
 func providers(t *testing.T) []provider {
+	t.Helper()
 	must := func(err error) {
 		t.Helper()
 		if err != nil {

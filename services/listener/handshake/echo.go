@@ -5,6 +5,7 @@ import (
 	"crypto/sha256"
 	"crypto/subtle"
 	"net/http"
+	"slices"
 
 	"github.com/switchbackhq/switchback/pkg/fault"
 	"github.com/switchbackhq/switchback/services/listener/verify"
@@ -35,10 +36,8 @@ func microsoftGraph(Spec) (answer, error) {
 // meta echoes the challenge of a GET that knows the verify token.
 func meta(spec Spec) (answer, error) {
 	tokens := spec.Verify.Options["verify_token"]
-	for _, token := range tokens {
-		if token == "" {
-			return nil, fault.New(fault.Invalid, "verify.verify_token is empty", "is its variable set?")
-		}
+	if slices.Contains(tokens, "") {
+		return nil, fault.New(fault.Invalid, "verify.verify_token is empty", "is its variable set?")
 	}
 	// Without one, every such GET is refused: the endpoint may have been subscribed long ago.
 	return func(_ context.Context, r *verify.Request) (*Response, error) {

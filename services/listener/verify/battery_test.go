@@ -111,6 +111,7 @@ func TestSenders(t *testing.T) {
 
 // altered sends a genuine signature with another body.
 func (s sender) altered(t *testing.T, v *Verifier) {
+	t.Helper()
 	if s.unsignedBody {
 		return
 	}
@@ -133,6 +134,7 @@ func (s sender) altered(t *testing.T, v *Verifier) {
 
 // signatures sends signatures that are nearly the right one.
 func (s sender) signatures(t *testing.T, v *Verifier) {
+	t.Helper()
 	right := s.signature(s.send(now, s.body))
 	swap := func(c rune) rune {
 		switch {
@@ -145,7 +147,7 @@ func (s sender) signatures(t *testing.T, v *Verifier) {
 	}
 	flip := func(text string, i int) string {
 		b := []byte(text)
-		if b[i] = b[i] ^ 1; b[i] == '<' || b[i] < ' ' {
+		if b[i] ^= 1; b[i] == '<' || b[i] < ' ' {
 			b[i] = 'Z'
 		}
 		return string(b)
@@ -201,6 +203,7 @@ func (s sender) signatures(t *testing.T, v *Verifier) {
 
 // times sends genuine signatures from other times.
 func (s sender) times(t *testing.T, v *Verifier) {
+	t.Helper()
 	for _, step := range []time.Duration{-s.tolerance, -s.tolerance / 2, s.tolerance / 2, s.tolerance} {
 		if _, err := v.Verify(t.Context(), s.send(now.Add(step), s.body)); err != nil {
 			t.Errorf("signed %s from now: %v", step, err)
@@ -236,6 +239,7 @@ func (s sender) times(t *testing.T, v *Verifier) {
 
 // secrets tries other keys, several, and none.
 func (s sender) secrets(t *testing.T) {
+	t.Helper()
 	refused(t, compiled(t, s.other), s.send(now, s.body), "by another key", Wrong)
 
 	both := s.spec

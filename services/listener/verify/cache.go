@@ -45,12 +45,12 @@ func newCache[T any](fetch Fetcher, parse func([]byte) (T, error)) *cache[T] {
 
 // get gives what is at url. With renew it asks again, within reason, for what may have changed since.
 func (c *cache[T]) get(ctx context.Context, url string, now time.Time, renew bool) (T, error) {
-	if value, err, known := c.look(url, now, renew); known {
+	if value, known, err := c.look(url, now, renew); known {
 		return value, err
 	}
 	// One fetch at a time for one URL, which does not die with the request that happened to be first.
 	_, _, _ = c.one.Do(url, func() (any, error) {
-		if _, _, known := c.look(url, now, renew); !known {
+		if _, known, _ := c.look(url, now, renew); !known {
 			ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), fetchTime)
 			defer cancel()
 			select {
@@ -73,22 +73,22 @@ func (c *cache[T]) get(ctx context.Context, url string, now time.Time, renew boo
 	return none, errors.New("too many addresses are asked for at once")
 }
 
-// look gives what is known without asking.
-func (c *cache[T]) look(url string, now time.Time, renew bool) (value T, err error, known bool) { //nolint:staticcheck // the error is what is cached
+// look gives what is known without asking: a value, or the error of asking before.
+func (c *cache[T]) look(url string, now time.Time, renew bool) (value T, known bool, err error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	e := c.entries[url]
 	if e == nil {
-		return value, nil, false
+		return value, false, nil
 	}
 	switch since := now.Sub(e.tried); {
 	case e.err != nil && since >= keepFailure,
 		e.err == nil && renew && since >= keepRefresh,
 		e.err == nil && now.Sub(e.fetched) >= keepFresh:
-		return value, nil, false
+		return value, false, nil
 	}
 	value, err = e.result(now)
-	return value, err, true
+	return value, true, err
 }
 
 func (e *entry[T]) result(now time.Time) (T, error) {

@@ -101,7 +101,7 @@ func TestCacheAsksOnce(t *testing.T) {
 		var asked atomic.Int64
 		fetch := fetchFunc(func(ctx context.Context, _ string) ([]byte, error) {
 			asked.Add(1)
-			time.Sleep(time.Second)
+			<-time.After(time.Second)
 			return []byte("v"), ctx.Err()
 		})
 		c := newCache(fetch, func(b []byte) (string, error) { return string(b), nil })

@@ -1,7 +1,7 @@
 package verify
 
 import (
-	"crypto/sha1"
+	"crypto/sha1" //nolint:gosec // some providers sign with nothing better
 	"crypto/sha256"
 	"crypto/sha512"
 	"encoding/base64"

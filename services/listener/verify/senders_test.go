@@ -86,7 +86,8 @@ func post(body string, pairs ...string) *Request {
 }
 
 // senders makes one of every kind. Their signing is written from the schemes' descriptions, apart from the code under test.
-func senders(t testing.TB) []sender {
+func senders(tb testing.TB) []sender {
+	tb.Helper()
 	const five = 5 * time.Minute
 	simple := func(kind string, options ...string) (Spec, Spec) {
 		opts := map[string][]string{}
@@ -146,7 +147,7 @@ func senders(t testing.TB) []sender {
 	}}, of("linear"))
 	add(sender{carrier: "X-Twilio-Signature", delivery: "d-1", body: "To=%2B1800&From=%2B1900&Note=hello", send: func(_ time.Time, body string) *Request {
 		values, err := url.ParseQuery(body)
-		must(t, err)
+		must(tb, err)
 		params := "From" + values.Get("From") + "Note" + values.Get("Note") + "To" + values.Get("To")
 		return post(body, "X-Twilio-Signature", b64(mac(sha1.New, secretText, base, target, params)), "Content-Type", form, "I-Twilio-Idempotency-Token", "d-1")
 	}}, of("twilio"))
@@ -218,49 +219,49 @@ func senders(t testing.TB) []sender {
 			"X-Fal-Webhook-Request-Id", "req-1", "X-Fal-Webhook-User-Id", "user-1", "X-Fal-Webhook-Timestamp", unix(at))
 	}}, func() (Spec, Spec) {
 		const at = "https://rest.fal.ai/.well-known/jwks.json"
-		return Spec{Type: "fal", Fetch: pages{at: jwks(t, otherPublic, public)}}, Spec{Type: "fal", Fetch: pages{at: jwks(t, otherPublic)}}
+		return Spec{Type: "fal", Fetch: pages{at: jwks(tb, otherPublic, public)}}, Spec{Type: "fal", Fetch: pages{at: jwks(tb, otherPublic)}}
 	})
 
 	ecKey, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
-	must(t, err)
+	must(tb, err)
 	ecOther, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
-	must(t, err)
+	must(tb, err)
 	add(sender{carrier: "X-Twilio-Email-Event-Webhook-Signature", item: "sg_event_id", timed: true, tolerance: five, send: func(at time.Time, body string) *Request {
 		sum := sha256.Sum256([]byte(unix(at) + body))
 		signature, err := ecdsa.SignASN1(rand.Reader, ecKey, sum[:])
-		must(t, err)
+		must(tb, err)
 		return post(body, "X-Twilio-Email-Event-Webhook-Signature", b64(signature), "X-Twilio-Email-Event-Webhook-Timestamp", unix(at))
-	}}, withKey("sendgrid", b64(spki(t, ecKey.Public())), b64(spki(t, ecOther.Public()))))
+	}}, withKey("sendgrid", b64(spki(tb, ecKey.Public())), b64(spki(tb, ecOther.Public()))))
 	add(sender{delivery: "token-1", timed: true, tolerance: five, unsignedBody: true, send: func(at time.Time, body string) *Request {
-		return post(fmt.Sprintf(`{"signature":{"timestamp":"%s","token":"token-1","signature":"%s"},"event-data":%s}`,
+		return post(fmt.Sprintf(`{"signature":{"timestamp":%q,"token":"token-1","signature":%q},"event-data":%s}`,
 			unix(at), hex256(secretText, unix(at), "token-1"), body), "Content-Type", "application/json")
 	}}, of("mailgun"))
 
-	rsaKey, rsaOther := rsaKey(t), rsaKey(t)
+	rsaKey, rsaOther := rsaKey(tb), rsaKey(tb)
 	const paypalURL = "https://api.paypal.com/v1/notifications/certs/CERT-1"
-	authority := newAuthority(t)
+	authority := newAuthority(tb)
 	withCert := func(key *rsa.PrivateKey, webhook string) Spec {
 		return Spec{
 			Type: "paypal", Options: map[string][]string{"webhook_id": {webhook}}, Roots: authority.pool(),
-			Fetch: pages{paypalURL: authority.issue(t, key, "messageverificationcerts.paypal.com")},
+			Fetch: pages{paypalURL: authority.issue(tb, key, "messageverificationcerts.paypal.com")},
 		}
 	}
 	add(sender{carrier: "PAYPAL-TRANSMISSION-SIG", delivery: "evt_1", timed: true, tolerance: five, send: func(at time.Time, body string) *Request {
 		stamp := at.UTC().Format(time.RFC3339)
 		text := fmt.Sprintf("tr-1|%s|WH-1|%d", stamp, crc32.ChecksumIEEE([]byte(body)))
-		return post(body, "PAYPAL-TRANSMISSION-SIG", b64(signRSA(t, rsaKey, crypto.SHA256, text)), "PAYPAL-TRANSMISSION-ID", "tr-1",
+		return post(body, "PAYPAL-TRANSMISSION-SIG", b64(signRSA(tb, rsaKey, crypto.SHA256, text)), "PAYPAL-TRANSMISSION-ID", "tr-1",
 			"PAYPAL-TRANSMISSION-TIME", stamp, "PAYPAL-CERT-URL", paypalURL, "PAYPAL-AUTH-ALGO", "SHA256withRSA")
 	}}, func() (Spec, Spec) { return withCert(rsaKey, "WH-1"), withCert(rsaKey, "WH-2") })
 	for version, algorithm := range map[string]crypto.Hash{"1": crypto.SHA1, "2": crypto.SHA256} {
 		const certURL = "https://sns.us-east-1.amazonaws.com/SimpleNotificationService-0123.pem"
 		add(sender{name: "aws-sns version " + version, delivery: "m-1", timed: true, tolerance: five, send: func(at time.Time, body string) *Request {
-			return snsRequest(t, rsaKey, version, algorithm, certURL, map[string]string{
+			return snsRequest(tb, rsaKey, version, algorithm, certURL, map[string]string{
 				"Type": "Notification", "MessageId": "m-1", "TopicArn": "arn:aws:sns:us-east-1:1:topic", "Message": body, "Subject": "about",
 				"Timestamp": at.UTC().Format("2006-01-02T15:04:05.000Z"),
 			})
 		}}, func() (Spec, Spec) {
-			return Spec{Type: "aws-sns", Fetch: pages{certURL: authority.issue(t, rsaKey, "sns.amazonaws.com")}},
-				Spec{Type: "aws-sns", Fetch: pages{certURL: authority.issue(t, rsaOther, "sns.amazonaws.com")}}
+			return Spec{Type: "aws-sns", Fetch: pages{certURL: authority.issue(tb, rsaKey, "sns.amazonaws.com")}},
+				Spec{Type: "aws-sns", Fetch: pages{certURL: authority.issue(tb, rsaOther, "sns.amazonaws.com")}}
 		})
 	}
 
@@ -296,11 +297,11 @@ func senders(t testing.TB) []sender {
 	token := func(key any, algorithm jose.SignatureAlgorithm, kid string, at time.Time, body string) *Request {
 		sum := sha256.Sum256([]byte(body))
 		signer, err := jose.NewSigner(jose.SigningKey{Algorithm: algorithm, Key: key}, (&jose.SignerOptions{}).WithHeader("kid", kid))
-		must(t, err)
+		must(tb, err)
 		text, err := jwt.Signed(signer).Claims(map[string]any{
 			"iss": "me", "aud": []string{"you"}, "iat": at.Unix(), "jti": "j-1", "email": "a@example.com", "body_sha256": hex.EncodeToString(sum[:]),
 		}).Serialize()
-		must(t, err)
+		must(tb, err)
 		return post(body, "Authorization", "Bearer "+text)
 	}
 	claims := []string{"issuer", "me", "audience", "you", "claims", "email=a@example.com", "body_hash_claim", "body_sha256"}
@@ -313,24 +314,24 @@ func senders(t testing.TB) []sender {
 		const at = "https://id.example.com/keys"
 		mine, other := simple("jwt", append(claims, "jwks_url", at)...)
 		mine.Secrets, other.Secrets = nil, nil
-		mine.Fetch, other.Fetch = pages{at: jwks(t, otherPublic, public)}, pages{at: jwks(t, otherPublic)}
+		mine.Fetch, other.Fetch = pages{at: jwks(tb, otherPublic, public)}, pages{at: jwks(tb, otherPublic)}
 		return mine, other
 	})
 	add(sender{name: "jwt by public key", carrier: "Authorization", delivery: "j-1", timed: true, tolerance: five, send: func(at time.Time, body string) *Request {
 		return token(rsaKey, jose.RS256, "", at, body)
 	}}, func() (Spec, Spec) {
-		mine, other := simple("jwt", append(claims, "public_key", pemKey(t, rsaKey.Public()))...)
-		other.Options = map[string][]string{"public_key": {pemKey(t, rsaOther.Public())}}
+		mine, other := simple("jwt", append(claims, "public_key", pemKey(tb, rsaKey.Public()))...)
+		other.Options = map[string][]string{"public_key": {pemKey(tb, rsaOther.Public())}}
 		mine.Secrets, other.Secrets = nil, nil
 		return mine, other
 	})
 	return all
 }
 
-func must(t testing.TB, err error) {
-	t.Helper()
+func must(tb testing.TB, err error) {
+	tb.Helper()
 	if err != nil {
-		t.Fatal(err)
+		tb.Fatal(err)
 	}
 }
 
@@ -339,32 +340,37 @@ func edKey(n byte) ed25519.PrivateKey {
 	return ed25519.NewKeyFromSeed(seed[:])
 }
 
-func rsaKey(t testing.TB) *rsa.PrivateKey {
+func rsaKey(tb testing.TB) *rsa.PrivateKey {
+	tb.Helper()
 	key, err := rsa.GenerateKey(rand.Reader, 1024) // short, for the tests' speed
-	must(t, err)
+	must(tb, err)
 	return key
 }
 
-func signRSA(t testing.TB, key *rsa.PrivateKey, algorithm crypto.Hash, text string) []byte {
+func signRSA(tb testing.TB, key *rsa.PrivateKey, algorithm crypto.Hash, text string) []byte {
+	tb.Helper()
 	h := algorithm.New()
 	h.Write([]byte(text))
 	signature, err := rsa.SignPKCS1v15(rand.Reader, key, algorithm, h.Sum(nil))
-	must(t, err)
+	must(tb, err)
 	return signature
 }
 
-func spki(t testing.TB, key crypto.PublicKey) []byte {
+func spki(tb testing.TB, key crypto.PublicKey) []byte {
+	tb.Helper()
 	der, err := x509.MarshalPKIXPublicKey(key)
-	must(t, err)
+	must(tb, err)
 	return der
 }
 
-func pemKey(t testing.TB, key crypto.PublicKey) string {
-	return string(pem.EncodeToMemory(&pem.Block{Type: "PUBLIC KEY", Bytes: spki(t, key)}))
+func pemKey(tb testing.TB, key crypto.PublicKey) string {
+	tb.Helper()
+	return string(pem.EncodeToMemory(&pem.Block{Type: "PUBLIC KEY", Bytes: spki(tb, key)}))
 }
 
 // jwks makes a key set whose keys have the ids k0, k1, …, and a key of a kind that nobody knows.
-func jwks(t testing.TB, keys ...ed25519.PublicKey) string {
+func jwks(tb testing.TB, keys ...ed25519.PublicKey) string {
+	tb.Helper()
 	set := map[string]any{}
 	list := []any{map[string]any{"kty": "XYZ", "kid": "strange"}}
 	for i, key := range keys {
@@ -372,22 +378,23 @@ func jwks(t testing.TB, keys ...ed25519.PublicKey) string {
 	}
 	set["keys"] = list
 	text, err := json.Marshal(set)
-	must(t, err)
+	must(tb, err)
 	return string(text)
 }
 
-func snsRequest(t testing.TB, key *rsa.PrivateKey, version string, algorithm crypto.Hash, certURL string, message map[string]string) *Request {
+func snsRequest(tb testing.TB, key *rsa.PrivateKey, version string, algorithm crypto.Hash, certURL string, message map[string]string) *Request {
+	tb.Helper()
 	names := []string{"Message", "MessageId", "Subject", "SubscribeURL", "Timestamp", "Token", "TopicArn", "Type"}
-	text := ""
+	var text strings.Builder
 	for _, name := range names {
 		if value, ok := message[name]; ok {
-			text += name + "\n" + value + "\n"
+			text.WriteString(name + "\n" + value + "\n")
 		}
 	}
 	message["SignatureVersion"], message["SigningCertURL"] = version, certURL
-	message["Signature"] = b64(signRSA(t, key, algorithm, text))
+	message["Signature"] = b64(signRSA(tb, key, algorithm, text.String()))
 	body, err := json.Marshal(message)
-	must(t, err)
+	must(tb, err)
 	return post(string(body), "Content-Type", "text/plain; charset=UTF-8", "x-amz-sns-message-type", message["Type"])
 }
 
@@ -397,16 +404,17 @@ type authority struct {
 	cert *x509.Certificate
 }
 
-func newAuthority(t testing.TB) authority {
-	key := rsaKey(t)
+func newAuthority(tb testing.TB) authority {
+	tb.Helper()
+	key := rsaKey(tb)
 	template := &x509.Certificate{
 		SerialNumber: big.NewInt(1), Subject: pkix.Name{CommonName: "Root"}, IsCA: true, BasicConstraintsValid: true,
 		NotBefore: now.AddDate(-1, 0, 0), NotAfter: now.AddDate(1, 0, 0), KeyUsage: x509.KeyUsageCertSign,
 	}
 	der, err := x509.CreateCertificate(rand.Reader, template, template, key.Public(), key)
-	must(t, err)
+	must(tb, err)
 	cert, err := x509.ParseCertificate(der)
-	must(t, err)
+	must(tb, err)
 	return authority{key, cert}
 }
 
@@ -417,11 +425,12 @@ func (a authority) pool() *x509.CertPool {
 }
 
 // issue gives a certificate as PEM, valid for a day around now.
-func (a authority) issue(t testing.TB, key *rsa.PrivateKey, name string) string {
+func (a authority) issue(tb testing.TB, key *rsa.PrivateKey, name string) string {
+	tb.Helper()
 	template := &x509.Certificate{
 		SerialNumber: big.NewInt(2), Subject: pkix.Name{CommonName: name}, NotBefore: now.Add(-24 * time.Hour), NotAfter: now.Add(24 * time.Hour),
 	}
 	der, err := x509.CreateCertificate(rand.Reader, template, a.cert, key.Public(), a.key)
-	must(t, err)
+	must(tb, err)
 	return string(pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: der}))
 }
