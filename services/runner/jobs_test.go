@@ -294,7 +294,7 @@ workflow:
   jobs: [{id: one, component: ask}]
 `)
 	stop, err := b.bus.Subscribe(t.Context(), "ask.*", "", func(_ context.Context, n *bus.Note) {
-		_ = n.Respond([]byte(fmt.Sprintf(`{"subject":%q,"got":%s}`, n.Subject, n.Data)))
+		_ = n.Respond(fmt.Appendf(nil, `{"subject":%q,"got":%s}`, n.Subject, n.Data))
 	})
 	if err != nil {
 		t.Fatal(err)

@@ -38,9 +38,9 @@ func guard(f func() error) (err error) {
 
 // giveUp parks a message that cannot be processed, with the reason, and lets it go.
 func (r *Runner) giveUp(ctx context.Context, d *bus.Delivery, reason error) {
-	r.log.Error("given up", slog.String("subject", d.Subject), slog.Int("deliveries", int(d.Deliveries)), slog.Any("error", reason))
+	r.log.Error("given up", slog.String("subject", d.Subject), slog.Int("deliveries", d.Deliveries), slog.Any("error", reason))
 	if err := r.bury(ctx, &d.Stored, reason); err != nil {
-		r.answered(d, d.Nak(backoff(int(d.Deliveries))))
+		r.answered(d, d.Nak(backoff(d.Deliveries)))
 		return
 	}
 	r.answered(d, d.Term(firstLine(reason)))

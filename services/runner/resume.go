@@ -81,8 +81,11 @@ func (r *Runner) find(ctx context.Context, cb *event.Callback, again bool) (runI
 		return "", nil, "", err
 	}
 	var w event.Wait
-	switch err := json.Unmarshal(m.Data, &w); {
-	case err != nil || w.Run == "":
+	if json.Unmarshal(m.Data, &w) != nil {
+		w.Run = ""
+	}
+	switch {
+	case w.Run == "":
 		return "", nil, fateUnmatched, nil // not a timeout of ours
 	case cb.StoredAt.Before(w.Since):
 		return w.Run, redelivered, "", nil

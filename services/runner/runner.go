@@ -27,7 +27,7 @@ type Config struct {
 	KeepRuns          time.Duration // how long ended runs are kept; default 7 d
 	GatewayWait       time.Duration // how long a run waits for a gateway that is not up; default 60 s
 	ShutdownGrace     time.Duration // how long requests in flight may go on after a stop; default 20 s
-	MaxDeliveries     uint64        // deliveries of a message that cannot be processed before it is given up; default 5
+	MaxDeliveries     int           // deliveries of a message that cannot be processed before it is given up; default 5
 	MaxResponse       int64         // bytes of an outside service's response; default 512 KiB
 	AllowShell        bool          // components of type shell may run
 }
@@ -186,11 +186,11 @@ func (r *Runner) deliver(ctx context.Context, d *bus.Delivery, process func(cont
 		r.answered(d, d.Ack())
 	case ctx.Err() != nil:
 		r.answered(d, d.Nak(0))
-	case isPoison(err) && uint64(d.Deliveries) >= r.cfg.MaxDeliveries:
+	case isPoison(err) && d.Deliveries >= r.cfg.MaxDeliveries:
 		r.giveUp(ctx, d, err)
 	default:
-		r.log.Warn("will try again", slog.String("subject", d.Subject), slog.Int("deliveries", int(d.Deliveries)), slog.Any("error", err))
-		r.answered(d, d.Nak(backoff(int(d.Deliveries))))
+		r.log.Warn("will try again", slog.String("subject", d.Subject), slog.Int("deliveries", d.Deliveries), slog.Any("error", err))
+		r.answered(d, d.Nak(backoff(d.Deliveries)))
 	}
 }
 

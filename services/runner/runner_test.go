@@ -338,7 +338,7 @@ func TestCancel(t *testing.T) {
 		b.status("c1", event.StatusCancelled)
 		b.callback("c1.ask", event.Succeeded, `1`)
 	})
-	t.Run("while it asks", func(t *testing.T) {
+	t.Run("while it asks", func(*testing.T) {
 		asked, release := make(chan struct{}), make(chan struct{})
 		defer close(release)
 		b.mu.Lock()

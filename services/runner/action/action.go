@@ -168,7 +168,8 @@ func (inv *invocation) input() (any, error) {
 func finish(inv *invocation, scope engine.ActionScope, acted *engine.Acted) error {
 	action := inv.act.Action
 	waits, polls := action.Completion.Kind == compose.CompleteCallback, action.Completion.Kind == compose.CompletePolling
-	output, err := scope.Response, error(nil)
+	var err error
+	output := scope.Response
 	switch {
 	case action.Output == nil:
 	case (waits || polls) && action.OutputNeedsResult:

@@ -5,7 +5,6 @@ import (
 	"errors"
 	"net/http"
 	"slices"
-	"strconv"
 
 	"github.com/switchbackhq/switchback/pkg/compose"
 	"github.com/switchbackhq/switchback/pkg/value"
@@ -118,7 +117,7 @@ func optional(raw []byte) (any, error) {
 	}
 	v, err := value.Decode(raw)
 	if err != nil {
-		return nil, &engine.Error{Code: CodeExpression, Message: "what the run holds of job " + strconv.Quote(string(raw[:min(len(raw), 40)])) + " cannot be read: " + err.Error(), Permanent: true}
+		return nil, &engine.Error{Code: CodeExpression, Message: "the run's own document cannot be read: " + err.Error(), Permanent: true}
 	}
 	return v, nil
 }

@@ -107,7 +107,7 @@ func command(ctx context.Context, action *compose.Action, scope engine.ActionSco
 	if len(args) == 0 || args[0] == "" {
 		return nil, expressionError("command", errors.New("it is empty"))
 	}
-	cmd := exec.CommandContext(ctx, args[0], args[1:]...)
+	cmd := exec.CommandContext(ctx, args[0], args[1:]...) //nolint:gosec // the file's own command, where the operator allows it
 	if cmd.Dir, err = text(action.WorkingDir, scope, ""); err != nil {
 		return nil, expressionError("working_dir", err)
 	}

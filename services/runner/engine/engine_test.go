@@ -244,7 +244,8 @@ func TestAdvance(t *testing.T) {
 		{
 			name: "the timer again repeats it", world: world(component(0), retrying(2, 5*second)),
 			events: []engine.Event{
-				requested(t0), boom, engine.Expired{ID: "r.a.retry.2", Seq: 3, Trigger: "timeout:3", At: after(6 * second)},
+				requested(t0), boom,
+				engine.Expired{ID: "r.a.retry.2", Seq: 3, Trigger: "timeout:3", At: after(6 * second)},
 				engine.Expired{ID: "r.a.retry.2", Seq: 3, Trigger: "timeout:3", At: after(7 * second)},
 			},
 			states: "running a=running", commands: []string{"act r.a.2 until 24h0m6s"},
@@ -252,7 +253,8 @@ func TestAdvance(t *testing.T) {
 		{
 			name: "an earlier attempt's wait stands with the last one's", world: world(component(time.Minute), retrying(2, 0)),
 			events: []engine.Event{
-				requested(t0), responded("a", 1, after(second)), engine.Expired{ID: "r.a", Seq: 3, Trigger: "timeout:3", At: after(time.Minute)},
+				requested(t0), responded("a", 1, after(second)),
+				engine.Expired{ID: "r.a", Seq: 3, Trigger: "timeout:3", At: after(time.Minute)},
 				responded("a", 2, after(61*second)),
 			},
 			states: "waiting a=waiting", commands: []string{"park r.a.2 until 2m0s used 0", "park r.a until 2m0s used 0"},
@@ -260,7 +262,8 @@ func TestAdvance(t *testing.T) {
 		{
 			name: "and its callback counts", world: world(component(time.Minute), retrying(2, 0)),
 			events: []engine.Event{
-				requested(t0), responded("a", 1, after(second)), engine.Expired{ID: "r.a", Seq: 3, Trigger: "timeout:3", At: after(time.Minute)},
+				requested(t0), responded("a", 1, after(second)),
+				engine.Expired{ID: "r.a", Seq: 3, Trigger: "timeout:3", At: after(time.Minute)},
 				responded("a", 2, after(61*second)), callback("r.a", 9, event.Succeeded, `"late"`, after(62*second)),
 			},
 			states: "completed a=completed", commands: []string{"end r.a used 9", "end r.a.2 used 0", "finish"}, output: `"late"`,

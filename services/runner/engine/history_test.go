@@ -61,6 +61,7 @@ type message struct {
 }
 
 func newHistory(t *testing.T, seed uint64) *history {
+	t.Helper()
 	rng := rand.New(rand.NewPCG(seed, 1))
 	h := &history{
 		t: t, rng: rng, now: t0, late: seed%3 == 0,

@@ -3,6 +3,7 @@ package engine
 import (
 	"encoding/json"
 	"fmt"
+	"maps"
 	"time"
 
 	"github.com/switchbackhq/switchback/pkg/event"
@@ -171,12 +172,8 @@ func overlay(output, result any) any {
 		return result
 	}
 	merged := make(map[string]any, len(o)+len(r))
-	for k, v := range o {
-		merged[k] = v
-	}
-	for k, v := range r {
-		merged[k] = v
-	}
+	maps.Copy(merged, o)
+	maps.Copy(merged, r)
 	return merged
 }
 

@@ -1,7 +1,6 @@
 package engine
 
 import (
-	"encoding/json"
 	"fmt"
 	"strconv"
 	"time"
@@ -157,7 +156,10 @@ func (s *step) pause(def *compose.Job, job *event.Job) {
 	}
 	deadline := s.limit(def, job, a.StartedAt.Add(limit))
 	if !s.now.Before(deadline) {
-		s.fail(def, job, Error{Code: CodeTimeout, Message: fmt.Sprintf("the service was not done by %s", deadline.UTC().Format("2006-01-02 15:04:05 MST")), Permanent: s.noTimeLeft(def, job)})
+		s.fail(def, job, Error{
+			Code: CodeTimeout, Permanent: s.noTimeLeft(def, job),
+			Message: "the service was not done by " + deadline.UTC().Format("2006-01-02 15:04:05 MST"),
+		})
 		return
 	}
 	a.Polls++
@@ -176,7 +178,7 @@ func (s *step) polled(def *compose.Job, job *event.Job, ev Acted) {
 	case ev.Pending:
 		if string(job.Progress) != string(ev.Output) {
 			job.Progress = ev.Output
-			s.notify(event.Notice{Event: event.JobProgress, Job: def.ID, Attempt: a.Number, Progress: json.RawMessage(job.Progress)})
+			s.notify(event.Notice{Event: event.JobProgress, Job: def.ID, Attempt: a.Number, Progress: job.Progress})
 		}
 		s.pause(def, job)
 	default:

@@ -95,8 +95,7 @@ func (s *step) park(def *compose.Job, job *event.Job) {
 	deadline := last(job).Wait.Deadline
 	parked := map[string]bool{}
 	attempts := round(job)
-	for i := len(attempts) - 1; i >= 0; i-- {
-		a := attempts[i]
+	for _, a := range slices.Backward(attempts) {
 		for _, w := range waits(a) {
 			if parked[w.ID] || spent(a, w) {
 				continue

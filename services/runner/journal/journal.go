@@ -43,10 +43,7 @@ const recentRuns = 1024
 
 // New gives a journal that keeps ended runs for a time.
 func New(bucket Bucket, keep time.Duration) *Journal {
-	recent, err := lru.New[string, remembered](recentRuns)
-	if err != nil {
-		panic(err) // only for a size below 1
-	}
+	recent, _ := lru.New[string, remembered](recentRuns) // fails only for a size below 1
 	return &Journal{bucket: bucket, keep: keep, recent: recent}
 }
 
