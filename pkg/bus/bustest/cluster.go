@@ -71,17 +71,22 @@ func (c *Nodes) AwaitReady() {
 }
 
 func (c *Nodes) ready() bool {
-	leader := false
+	running := 0
+	var leader *server.Server
 	for _, s := range c.Servers {
 		if !s.srv.Running() {
 			continue
 		}
-		leader = leader || s.srv.JetStreamIsLeader()
+		running++
+		if s.srv.JetStreamIsLeader() {
+			leader = s.srv
+		}
 		if !s.srv.JetStreamIsCurrent() {
 			return false
 		}
 	}
-	return leader
+	// The leader places streams only on those that it has heard of.
+	return leader != nil && len(leader.JetStreamClusterPeers()) >= running
 }
 
 // URL lists all nodes.
