@@ -45,12 +45,18 @@ func verifyOptions() map[string]string {
 		"query":            "The query parameter that holds the token.",
 		"jwks_url":         "Where the keys of type jwt are.",
 		"issuer":           "The issuer that a jwt must have.",
-		"audience":         "The audience that a jwt must have.",
-		"algorithm":        "Of hmac: sha256, sha1 or sha512.",
-		"encoding":         "Of hmac: hex, base64 or base64url.",
+		"audience":         "The audience that a jwt must have, or several of which it must have one.",
+		"claims":           "Other claims that a jwt must have, each as name=value.",
+		"body_hash_claim":  "The claim of a jwt that holds the body's SHA-256.",
+		"topic_arn":        "The topics of aws-sns that may send.",
+		"version":          "Of hubspot: v1, v2 or v3 alone.",
+		"algorithm":        "Of hmac: sha256, sha1, sha384 or sha512. Of jwt: those that may sign, such as RS256.",
+		"encoding":         "Of hmac: hex, hex-upper, base64 or base64url.",
+		"secret_encoding":  "Of hmac: text, hex or base64.",
 		"prefix":           "What stands before the signature in the header: sha256=",
-		"signed":           "Of hmac: the text that is signed; ${body} is the raw body. The body where it is not given.",
+		"signed":           "Of hmac: the text that is signed, such as {timestamp}.{body}; ${body} is the raw body. The body where it is not given.",
 		"timestamp_header": "The header that holds the time of signing.",
+		"timestamp_prefix": "What stands before the time, where one header holds it and the signature: t=",
 	}
 }
 

@@ -33,7 +33,7 @@ func TestCompileRefuses(t *testing.T) {
 		"verify.signed has {header.}":            {Type: "hmac", Secrets: one, Options: options("header", "A", "signed", "{header.}{body}")},
 		"verify.signed has a { that":             {Type: "hmac", Secrets: one, Options: options("header", "A", "signed", "{body}{time")},
 		"does not hold {body}":                   {Type: "hmac", Secrets: one, Options: options("header", "A", "signed", "{url}")},
-		"does not hold {timestamp}":              {Type: "hmac", Secrets: one, Options: options("header", "A", "timestamp_header", "T")},
+		"does not hold the time":                 {Type: "hmac", Secrets: one, Options: options("header", "A", "timestamp_header", "T")},
 		"neither verify.timestamp_header":        {Type: "hmac", Secrets: one, Options: options("header", "A", "signed", "{timestamp}{body}")},
 		"needs verify.prefix":                    {Type: "hmac", Secrets: one, Options: options("header", "A", "signed", "{timestamp}{body}", "timestamp_prefix", "t=")},
 		"verify.secret 1 is not hex":             {Type: "hmac", Secrets: one, Options: options("header", "A", "secret_encoding", "hex")},

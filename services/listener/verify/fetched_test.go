@@ -318,7 +318,7 @@ func TestSNS(t *testing.T) {
 	late.Now = now.Add(48 * time.Hour)
 	refused(t, v, late, "when the certificate has expired", Wrong)
 
-	pinned := compiled(t, Spec{Type: "aws-sns", Fetch: served, Options: map[string][]string{"topic_arns": {"arn:other", "arn:aws:sns:eu-west-1:1:t"}}})
+	pinned := compiled(t, Spec{Type: "aws-sns", Fetch: served, Options: map[string][]string{"topic_arn": {"arn:other", "arn:aws:sns:eu-west-1:1:t"}}})
 	if _, err := pinned.Verify(t.Context(), signed(nil)); err != nil {
 		t.Error(err)
 	}
@@ -380,7 +380,7 @@ func TestJWT(t *testing.T) {
 		"two tokens":                 {secret, hs(map[string]any{"exp": at(time.Hour)}) + "." + hs(nil), Malformed},
 		"the public key as a secret": {public, sign(jose.HS256, []byte(rsaPEM), map[string]any{"exp": at(time.Hour)}), Malformed},
 		"by the private key":         {public, sign(jose.RS256, rsaPrivate, map[string]any{"exp": at(time.Hour)}), ""},
-		"another algorithm":          {with(Spec{Type: "jwt"}, "public_key", rsaPEM, "algorithms", "PS256"), sign(jose.RS256, rsaPrivate, map[string]any{"exp": at(time.Hour)}), Malformed},
+		"another algorithm":          {with(Spec{Type: "jwt"}, "public_key", rsaPEM, "algorithm", "PS256"), sign(jose.RS256, rsaPrivate, map[string]any{"exp": at(time.Hour)}), Malformed},
 		"issuer":                     {with(secret, "issuer", "me"), hs(map[string]any{"exp": at(time.Hour), "iss": "me"}), ""},
 		"another issuer":             {with(secret, "issuer", "me"), hs(map[string]any{"exp": at(time.Hour), "iss": "you"}), Wrong},
 		"no issuer":                  {with(secret, "issuer", "me"), hs(map[string]any{"exp": at(time.Hour)}), Wrong},

@@ -26,9 +26,8 @@ func genericMAC(s *settings) scheme {
 	}
 	m.code = encoding(s.oneOf("encoding", string(hexLower), string(hexLower), string(hexUpper), string(base64Std), string(base64URL)))
 	m.keys = decodeKeys(s, m.keys, s.oneOf("secret_encoding", "text", "text", "hex", "base64"))
-	m.signed = template(s, s.text("signed", "{body}"))
-
 	m.stampHeader = s.text("timestamp_header", "")
+	m.signed = template(s, s.text("signed", "{body}"), m.stampHeader)
 	if before := s.text("timestamp_prefix", ""); before != "" {
 		m.list = &list{separators: ",; ", stampPrefix: before}
 		if m.stampHeader != "" || m.prefix == "" {
@@ -41,7 +40,7 @@ func genericMAC(s *settings) scheme {
 	}
 	switch timed := m.stampHeader != "" || m.list != nil; {
 	case timed && !stamped:
-		s.problem("verify.signed does not hold {timestamp}: a time that is not signed proves nothing")
+		s.problem("verify.signed does not hold the time: a time that is not signed proves nothing")
 	case stamped && !timed:
 		s.problem("verify.signed holds {timestamp}, but neither verify.timestamp_header nor verify.timestamp_prefix says where it is")
 	case timed:
@@ -70,12 +69,16 @@ func decodeKeys(s *settings, keys [][]byte, code string) [][]byte {
 	return decoded
 }
 
-// template compiles a signed text such as "{timestamp}.{body}".
-func template(s *settings, text string) []segment {
+// template compiles a signed text such as "{timestamp}.{body}". A place may be written ${…} as well, as elsewhere in the
+// compose file; here it always stands for the bytes as received. A header's own name for the time is the time.
+func template(s *settings, text, stampHeader string) []segment {
 	var parts []segment
 	covered := false
 	for text != "" {
 		before, rest, ok := strings.Cut(text, "{")
+		if ok {
+			before = strings.TrimSuffix(before, "$")
+		}
 		if before != "" {
 			parts = append(parts, segment{text: before})
 		}
@@ -90,6 +93,8 @@ func template(s *settings, text string) []segment {
 		text = after
 		part := segment{}
 		switch header, isHeader := strings.CutPrefix(name, "header."); {
+		case isHeader && header != "" && strings.EqualFold(header, stampHeader):
+			part.kind = stampPart
 		case isHeader && header != "":
 			part = segment{kind: headerPart, text: header}
 		case name == "body":
@@ -98,9 +103,9 @@ func template(s *settings, text string) []segment {
 			part.kind = stampPart
 		case name == "url":
 			part.kind = urlPart
-		case name == "method":
+		case name == "method", name == "request.method":
 			part.kind = methodPart
-		case name == "path":
+		case name == "path", name == "request.path":
 			part.kind = pathPart
 		case name == "query":
 			part.kind = queryPart

@@ -35,7 +35,7 @@ type token struct {
 func newJWT(s *settings) scheme {
 	t := &token{
 		header: s.text("header", "Authorization"), url: s.text("jwks_url", ""), bodyHash: s.text("body_hash_claim", ""),
-		issuer: s.text("issuer", ""), audience: s.list("audience", "audiences"),
+		issuer: s.text("issuer", ""), audience: s.list("audience"),
 		claims: s.list("claims"), tolerance: s.tolerance(defaultTolerance),
 	}
 	for _, claim := range t.claims {
@@ -75,7 +75,7 @@ func newJWT(s *settings) scheme {
 		s.problem("jwt needs one of verify.secret, verify.public_key and verify.jwks_url")
 	}
 	t.algorithms = possible
-	if only := s.list("algorithm", "algorithms"); len(only) > 0 {
+	if only := s.list("algorithm"); len(only) > 0 {
 		t.algorithms = nil
 		for _, name := range only {
 			if !slices.Contains(possible, jose.SignatureAlgorithm(name)) {

@@ -38,7 +38,7 @@ func newPlain(s *settings) scheme {
 // newBasic accepts one user name with any of the passwords, given as password or as secrets.
 func newBasic(s *settings) scheme {
 	user := s.required("username")
-	passwords := s.list("password", "passwords")
+	passwords := s.list("password")
 	for _, secret := range s.optionalSecrets() {
 		passwords = append(passwords, string(secret))
 	}

@@ -274,6 +274,9 @@ func senders(tb testing.TB) []sender {
 		return post(body, "X-Sig", "v1="+base64.RawURLEncoding.EncodeToString(mac(sha512.New, secretText, text)), "X-Time", stamp, "X-Id", "x-1")
 	}}, of("hmac", "header", "X-Sig", "prefix", "v1=", "algorithm", "sha512", "encoding", "base64url", "timestamp_header", "X-Time",
 		"signed", "{method}\n{url}\n{path} {query}\n{timestamp}.{body}.{header.X-Id}"))
+	add(sender{name: "hmac, as in the compose file", carrier: "X-Sig", timed: true, tolerance: five, send: func(at time.Time, body string) *Request {
+		return post(body, "X-Sig", "sha256="+hex256(secretText, "POST /in/coming ", unix(at), ".", body), "X-Time", unix(at))
+	}}, of("hmac", "header", "X-Sig", "prefix", "sha256=", "timestamp_header", "X-Time", "signed", "${request.method} ${request.path} ${header.x-time}.${body}"))
 	add(sender{name: "hmac, a list", carrier: "X-Sig", timed: true, tolerance: five, send: func(at time.Time, body string) *Request {
 		return post(body, "X-Sig", "t="+milli(at)+", v1="+strings.ToUpper(hex.EncodeToString(mac(sha512.New384, secretText, milli(at), ":", body))))
 	}}, of("hmac", "header", "X-Sig", "prefix", "v1=", "algorithm", "sha384", "encoding", "hex-upper", "timestamp_prefix", "t=", "signed", "{timestamp}:{body}"))

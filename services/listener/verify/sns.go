@@ -27,7 +27,7 @@ type sns struct {
 func newSNS(s *settings) scheme {
 	return &sns{
 		certs:     newCache(s.fetcher(), certificates),
-		topics:    s.list("topic_arn", "topic_arns"),
+		topics:    s.list("topic_arn"),
 		tolerance: s.tolerance(defaultTolerance),
 	}
 }
