@@ -72,6 +72,9 @@ func (b *Bus) PublishRunRequest(ctx context.Context, r *event.RunRequest) (Ack, 
 	o.setIf(subject.HeaderReplyTo, r.ReplyTo)
 	o.setIf(subject.HeaderParent, r.Parent)
 	o.setIf(subject.HeaderDefinition, r.Definition)
+	if r.Retry {
+		o.set(subject.HeaderRetry, "true")
+	}
 	o.setIf(subject.HeaderTrace, r.Trace)
 	return b.publish(ctx, o)
 }
@@ -86,6 +89,7 @@ func DecodeRunRequest(s *Stored) (*event.RunRequest, error) {
 		RunID: s.Header[subject.HeaderRunID], Workflow: workflow, Input: s.Data, ReplyTo: s.Header[subject.HeaderReplyTo],
 		MsgID: s.Header[hdrMsgID], Trace: s.Header[subject.HeaderTrace], Seq: s.Seq, RequestedAt: s.Time,
 		Parent: s.Header[subject.HeaderParent], Definition: s.Header[subject.HeaderDefinition],
+		Retry: s.Header[subject.HeaderRetry] == "true",
 	}, nil
 }
 

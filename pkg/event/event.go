@@ -68,7 +68,9 @@ type RunRequest struct {
 	Parent   string          // the wait that the run's end is a callback for
 	// Definition is the key of the definition to run by; empty: the runner's own. A sub-run has its parent's.
 	Definition string
-	Trace      string
+	// Retry asks for no new run, but for the failed jobs of the run RunID to be run again.
+	Retry bool
+	Trace string
 
 	Seq         uint64    // place in the stream of requests
 	RequestedAt time.Time // when the server took it

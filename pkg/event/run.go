@@ -52,6 +52,8 @@ type Run struct {
 	Trace  string `json:"trace,omitempty"`
 	// EndedBy names the message on whose delivery the run ended.
 	EndedBy string `json:"ended_by,omitempty"`
+	// RetriedBy names the message that made an ended run go on last.
+	RetriedBy string `json:"retried_by,omitempty"`
 	// Version of this document's form.
 	Version int `json:"version"`
 }

@@ -23,6 +23,7 @@ const (
 	BucketRuns        = "runs"
 	BucketGateways    = "gateways"
 	BucketDefinitions = "definitions"
+	BucketLeases      = "leases" // which process holds a tunnel, and the address that it had last
 
 	// ConsumerRunner is the durable name of the runners' shared consumers on StreamRuns and StreamWaits.
 	ConsumerRunner = "runner"
@@ -34,6 +35,7 @@ const (
 	HeaderReplyTo    = "Switchback-Reply-To"
 	HeaderParent     = "Switchback-Parent"
 	HeaderDefinition = "Switchback-Definition"
+	HeaderRetry      = "Switchback-Retry"
 	HeaderOutcome    = "Switchback-Outcome"
 	HeaderError      = "Switchback-Error"
 	HeaderEndpoint   = "Switchback-Endpoint"

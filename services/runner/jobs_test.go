@@ -351,3 +351,53 @@ workflow:
 		t.Errorf("error: %+v", run.Error)
 	}
 }
+
+func TestAFailedRunIsTriedAgain(t *testing.T) {
+	b := begin(t, listenerAndService+`
+workflow:
+  id: again
+  jobs:
+    - {id: one, component: quick, input: {n: 1}}
+    - {id: all, type: for-each, input: [1, 2, 3], do: {component: quick, input: {item: "${item}", one: "${jobs.one.output.n}"}}}
+    - {id: last, component: slow, input: {all: "${jobs.all.output}"}}
+`)
+	var broken atomic.Bool
+	broken.Store(true)
+	b.say(func(c call) (int, string) {
+		if broken.Load() && strings.Contains(c.body, `"item":2`) {
+			return http.StatusInternalServerError, `{}`
+		}
+		return echo(c)
+	})
+	again := func() {
+		t.Helper()
+		if _, err := b.bus.PublishRunRequest(t.Context(), &event.RunRequest{RunID: "r", Workflow: "again", Retry: true}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	b.ask("again", "r", `{}`)
+	b.status("r", event.StatusFailed)
+	again()
+	b.await("r", "failed once more", func(r *event.Run) bool { return r.Status == event.StatusFailed && len(r.Jobs["all"].Attempts) == 2 })
+	broken.Store(false)
+	again()
+	b.status("r", event.StatusWaiting)
+	b.callback("r.last", event.Succeeded, `{"done":true}`)
+	run := b.status("r", event.StatusCompleted)
+	keys := map[string]int{}
+	for _, c := range b.called() {
+		keys[c.key]++
+	}
+	if keys["r.one"] != 1 || keys["r.all.i0"] != 1 || keys["r.all.i1.3"] != 1 {
+		t.Errorf("the outside service was asked: %v", keys)
+	}
+	if want := `[{"item":1,"one":1},{"item":2,"one":1},{"item":3,"one":1}]`; string(run.Jobs["all"].Output) != want {
+		t.Errorf("the items' outputs: %s", run.Jobs["all"].Output)
+	}
+	again() // a run that has completed stays as it is
+	b.ask("again", "s", `{}`)
+	b.status("s", event.StatusWaiting)
+	if run := b.status("r", event.StatusCompleted); run.RetriedBy == "" {
+		t.Errorf("run: %+v", run)
+	}
+}

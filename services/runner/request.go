@@ -26,6 +26,9 @@ func (r *Runner) request(ctx context.Context, d *bus.Delivery) error {
 	if err != nil {
 		return r.reject(ctx, d, &event.RunRequest{Workflow: d.Subject, Seq: d.Seq, RequestedAt: d.Time}, err)
 	}
+	if req.Retry {
+		return r.retry(ctx, d, req)
+	}
 	named := req.RunID != ""
 	if !named {
 		req.RunID = runID(r.seed, req.RequestedAt, req.Seq)
@@ -85,6 +88,23 @@ func (a *activation) again(run *event.Run, rev journal.Revision, seq uint64, now
 		return err
 	}
 	return a.handle(engine.Redelivered{Trigger: a.trigger, At: now})
+}
+
+// retry makes an ended run go on with the jobs that did not complete.
+func (r *Runner) retry(ctx context.Context, d *bus.Delivery, req *event.RunRequest) error {
+	run, rev, err := r.journal.Load(ctx, req.RunID)
+	if err != nil {
+		return err
+	}
+	if run == nil || run.Status == event.StatusRejected {
+		return r.bury(ctx, &d.Stored, fmt.Errorf("there is no run %q to be tried again", req.RunID))
+	}
+	a := r.begin(ctx, req.RunID, fmt.Sprintf("request:%d", d.Seq))
+	defer a.end()
+	if err := a.adopt(run, rev); err != nil {
+		return err
+	}
+	return a.handle(engine.Retried{Trigger: a.trigger, At: time.Now()})
 }
 
 // object checks that an input is a JSON object; none is an empty one.

@@ -64,6 +64,9 @@ func Advance(w World, run *event.Run, ev Event) (*event.Run, []Command, error) {
 	case Refused:
 		s.trigger = ev.Trigger
 		s.refused(ev)
+	case Retried:
+		s.trigger = ev.Trigger
+		s.retry()
 	case Overgrown:
 		s.overgrown(ev)
 	case Cancelled:
@@ -390,6 +393,35 @@ func (s *step) cancel(ev Cancelled) {
 		message = "cancelled on request"
 	}
 	s.end(event.StatusCancelled, &event.RunError{Code: CodeCancelled, Message: message})
+}
+
+// retry makes an ended run go on: what has completed stays, the rest is run again.
+func (s *step) retry() {
+	switch {
+	case s.run.RetriedBy == s.trigger:
+		s.repeat()
+		return
+	case s.run.Status != event.StatusFailed && s.run.Status != event.StatusCancelled:
+		return
+	}
+	s.changed = true
+	s.run.Status, s.run.Error, s.run.EndedBy, s.run.RetriedBy = event.StatusRunning, nil, "", s.trigger
+	s.run.EndedAt = time.Time{}
+	for _, def := range s.workflow.Jobs {
+		job := s.run.Jobs[def.ID]
+		if job == nil || job.Status == event.StatusCompleted || job.Status == event.StatusFailed && s.handled(def) {
+			continue
+		}
+		if job.Items > 0 {
+			s.retryItems(def)
+			continue
+		}
+		job = s.job(def.ID)
+		job.Status, job.Error, job.RetryAt, job.Round = event.StatusPending, nil, time.Time{}, 0
+		if def.RoutedOnly {
+			s.start(def) // it had been routed to
+		}
+	}
 }
 
 // largest is what a value may have of a run that has become too large.

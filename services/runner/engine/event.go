@@ -92,6 +92,12 @@ type Overgrown struct {
 	At      time.Time
 }
 
+// Retried makes a run that has failed, or was cancelled, go on with the jobs that did not complete.
+type Retried struct {
+	Trigger string
+	At      time.Time
+}
+
 // Cancelled asks for the run's end.
 type Cancelled struct {
 	Reason string
@@ -105,6 +111,7 @@ func (e CalledBack) at() time.Time  { return e.At }
 func (e Expired) at() time.Time     { return e.At }
 func (e Refused) at() time.Time     { return e.At }
 func (e Overgrown) at() time.Time   { return e.At }
+func (e Retried) at() time.Time     { return e.At }
 func (e Cancelled) at() time.Time   { return e.At }
 
 // Error gives the message: an Error travels as an error through what performs invocations.

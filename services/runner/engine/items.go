@@ -3,6 +3,7 @@ package engine
 import (
 	"encoding/json"
 	"fmt"
+	"time"
 
 	"github.com/switchbackhq/switchback/pkg/compose"
 	"github.com/switchbackhq/switchback/pkg/event"
@@ -72,6 +73,21 @@ func (s *step) each(def *compose.Job) error {
 	}
 	s.more(def)
 	return nil
+}
+
+// retryItems goes on with a for-each: items that have completed stay.
+func (s *step) retryItems(def *compose.Job) {
+	job := s.job(def.ID)
+	job.First, job.Error = len(job.Attempts), nil
+	s.attempt(def, job)
+	for i := range job.Items {
+		id := itemID(def.ID, i)
+		if item := s.run.Jobs[id]; item != nil && item.Status != event.StatusCompleted {
+			item = s.job(id)
+			item.Status, item.Error, item.RetryAt = event.StatusPending, nil, time.Time{}
+		}
+	}
+	s.more(def)
 }
 
 // more starts as many items of a for-each as may be under way, and ends it when all are done.

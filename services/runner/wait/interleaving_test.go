@@ -17,7 +17,7 @@ import (
 	"github.com/switchbackhq/switchback/services/runner/wait"
 )
 
-var histories = flag.Int("waits.histories", 1500, "random histories in TestInterleavings")
+var histories = flag.Int("waits.histories", 3000, "random histories in TestInterleavings")
 
 // TestInterleavings plays runners against a replicated stream, one call at a time in random order. Handlers crash between
 // any two calls and their messages come again, also while the first handler still lives; answers get lost; a leader that
@@ -68,7 +68,7 @@ type killed struct{}
 
 func newWorld(seed uint64, shared bool) *world {
 	w := &world{rng: rand.New(rand.NewPCG(seed, 1)), s: newStream(), docs: map[string]*document{}, shared: shared}
-	w.crash = w.rng.IntN(5)
+	w.crash = w.rng.IntN(10)
 	w.fires = w.rng.IntN(2) == 0
 	w.snapshot()
 	return w
