@@ -92,6 +92,14 @@ func (k *Bucket) Delete(ctx context.Context, key string) error {
 	return err
 }
 
+// DeleteAt removes the key when its revision is rev, or gives ErrConflict.
+func (k *Bucket) DeleteAt(ctx context.Context, key string, rev uint64) error {
+	_, err := k.b.Publish(ctx, &Message{
+		Subject: k.subject(key), Header: Header{hdrKVOperation: "PURGE"}, Rollup: true, TTL: markerTTL, Expect: &Expect{Seq: rev},
+	})
+	return err
+}
+
 // All goes through the keys that match filter ("" for all; wildcards as in NATS, the rest escaped by subject.Key).
 func (k *Bucket) All(ctx context.Context, filter string) iter.Seq2[*Entry, error] {
 	return func(yield func(*Entry, error) bool) {

@@ -158,6 +158,12 @@ func (l Layout) streams() []jetstream.StreamConfig {
 			AllowDirect: true, AllowRollup: true, DenyDelete: true, AllowMsgTTL: true,
 		}
 	}
+	// What ends with its process ends by its TTL; a marker tells those who watch.
+	mortal := func(name string) jetstream.StreamConfig {
+		c := bucket(name)
+		c.SubjectDeleteMarkerTTL = markerTTL
+		return c
+	}
 	all := []jetstream.StreamConfig{
 		{
 			Name: subject.StreamRuns, Subjects: []string{subject.AllRunRequests}, Retention: jetstream.WorkQueuePolicy,
@@ -172,7 +178,8 @@ func (l Layout) streams() []jetstream.StreamConfig {
 			AllowDirect: true, AllowRollup: true, AllowMsgTTL: true, AllowMsgSchedules: true,
 		},
 		bucket(subject.BucketRuns),
-		bucket(subject.BucketGateways),
+		mortal(subject.BucketGateways),
+		mortal(subject.BucketLeases),
 		bucket(subject.BucketDefinitions),
 		{
 			Name: subject.StreamReceived, Subjects: []string{subject.AllReceived}, MaxAge: l.KeepReceived, MaxBytes: l.ReceivedMaxBytes,

@@ -70,6 +70,11 @@ var importRules = []importRule{
 
 	{of: "services/listener/...", only: []string{"pkg/...", "services/listener/..."}, why: "services meet in subjects, never in imports"},
 	{of: "services/runner/...", only: []string{"pkg/...", "services/runner/..."}, why: "services meet in subjects, never in imports"},
+	{
+		of: "services/gateway/tunnel", stdlib: true, never: []string{natsClient, natsServer, ngrok, ssh},
+		why: "states, retries, probe and proxy know no driver and no NATS",
+	},
+	{of: "services/gateway/lease", only: []string{"pkg/bus", "pkg/subject"}, why: "who holds a thing is a matter of NATS alone"},
 	{of: "services/gateway/...", only: []string{"pkg/...", "services/gateway/..."}, why: "services meet in subjects, never in imports"},
 	{of: "services/controller/...", only: []string{"pkg/...", "services/controller/..."}, why: "services meet in subjects, never in imports"},
 	{of: "cmd/switchback/...", only: []string{"pkg/...", "services/...", "cmd/switchback/..."}, why: "the all-in-one command imports all"},
@@ -91,7 +96,10 @@ var reserved = []struct {
 	{natsClient, []string{"pkg/bus"}, "one package speaks NATS, so that what must be right is right once"},
 	{natsServer, []string{"pkg/bus/bustest", "cmd/switchback/..."}, "only the all-in-one command and tests embed a server"},
 	{"pkg/bus/bustest", nil, "it starts servers for tests"},
-	{"testing", []string{"pkg/bus/bustest"}, "production code links no test code"},
+	{"testing", []string{"pkg/bus/bustest", "services/gateway/sshtest"}, "production code links no test code"},
+	{"services/gateway/sshtest", nil, "it starts servers for tests"},
+	{ssh, []string{"services/gateway/ssh", "services/gateway/sshtest"}, "one driver speaks ssh"},
+	{ngrok, []string{"services/gateway/ngrok"}, "one driver speaks to ngrok"},
 	{"net/http/httptest", nil, "production code links no test code"},
 	{"github.com/google/go-cmp/...", nil, "production code links no test code"},
 	{"go.uber.org/goleak/...", nil, "production code links no test code"},
@@ -104,7 +112,9 @@ type linkRule struct {
 	why     string
 }
 
-var testCode = []string{"testing", "net/http/httptest", "github.com/google/go-cmp/...", "go.uber.org/goleak/...", "pkg/bus/bustest"}
+var testCode = []string{
+	"testing", "net/http/httptest", "github.com/google/go-cmp/...", "go.uber.org/goleak/...", "pkg/bus/bustest", "services/gateway/sshtest",
+}
 
 // linkRules: every command needs one.
 var linkRules = []linkRule{
