@@ -7,6 +7,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strconv"
 	"strings"
 	"syscall"
@@ -26,7 +27,7 @@ func TestMain(m *testing.M) {
 
 // TestScripts plays testdata/script with the real command in processes of its own. Beside testscript's commands there are
 //
-//	up NAME ARG…             starts `switchback up ARG…` on a free port and waits until it is ready; its output goes to NAME.out
+//	up NAME ARG…             starts `switchback up ARG…`, on a free port unless it has --nats, and waits until it is ready; its output goes to NAME.out
 //	                         and NAME.err, its NATS into SWITCHBACK_NATS_URL and NATS_PORT
 //	down NAME                stops it with SIGTERM and wants the exit code 0
 //	kill9 NAME               kills it
@@ -85,7 +86,12 @@ func start(ts *testscript.TestScript, _ bool, args []string) {
 	ts.Check(err)
 	errs, err := os.Create(ts.MkAbs(name + ".err"))
 	ts.Check(err)
-	cmd := program(ts, append([]string{"switchback", "up", "--nats-port", "0", "--admin-addr", "127.0.0.1:0"}, args[1:]...))
+	words := []string{"switchback", "up", "--admin-addr", "127.0.0.1:0"}
+	outside := slices.Contains(args, "--nats")
+	if !outside {
+		words = append(words, "--nats-port", "0")
+	}
+	cmd := program(ts, append(words, args[1:]...))
 	cmd.Stdout, cmd.Stderr = out, errs
 	ts.Check(cmd.Start())
 	s := &system{cmd: cmd, done: make(chan error, 1)}
@@ -97,6 +103,9 @@ func start(ts *testscript.TestScript, _ bool, args []string) {
 	ended := again(s.done, func() bool { return strings.Contains(ts.ReadFile(name+".out"), "[Runner] Ready") })
 	if ended != nil {
 		ts.Fatalf("%s is not ready: %v\n%s", name, ended, ts.ReadFile(name+".err"))
+	}
+	if outside {
+		return
 	}
 	at := natsLine.FindStringSubmatch(ts.ReadFile(name + ".out"))
 	if at == nil {

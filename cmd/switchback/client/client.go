@@ -50,11 +50,19 @@ func (c *Client) Close(ctx context.Context) error {
 	return nil
 }
 
+// Provision makes the streams and buckets that are missing.
+func (c *Client) Provision(ctx context.Context, layout bus.Layout) error {
+	if err := c.bus.Provision(ctx, layout); err != nil {
+		return fmt.Errorf("make the streams: %w", err)
+	}
+	return nil
+}
+
 // Run gives one run document.
 func (c *Client) Run(ctx context.Context, id string) (*event.Run, error) {
 	e, err := c.bus.Bucket(subject.BucketRuns).Get(ctx, id)
 	if errors.Is(err, bus.ErrNotFound) {
-		return nil, fault.Wrap(err, fault.NotFound, "there is no run "+id, "list the runs with `switchback runs list`; an ended run is kept for seven days")
+		return nil, fault.New(fault.NotFound, "there is no run "+id, "list the runs with `switchback runs list`; an ended run is kept for seven days")
 	}
 	if err != nil {
 		return nil, fmt.Errorf("read run %s: %w", id, err)
@@ -65,10 +73,14 @@ func (c *Client) Run(ctx context.Context, id string) (*event.Run, error) {
 func decodeRun(e *bus.Entry) (*event.Run, error) {
 	run := &event.Run{}
 	if err := json.Unmarshal(e.Value, run); err != nil {
-		return nil, fault.Wrap(err, fault.Internal, "the document of run "+e.Key+" cannot be read",
-			"this switchback may be older than the one that wrote it: compare `switchback version`")
+		return nil, unreadable(e, err)
 	}
 	return run, nil
+}
+
+func unreadable(e *bus.Entry, err error) error {
+	return fault.Wrap(err, fault.Internal, "the document of run "+e.Key+" cannot be read",
+		"this switchback may be older than the one that wrote it: compare `switchback version`")
 }
 
 // Cancel asks for a run to be cancelled and gives its document.

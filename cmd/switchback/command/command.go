@@ -27,6 +27,7 @@ type grammar struct {
 	Waits     waitsCommand     `cmd:"" help:"See what runs wait for, and end waits by hand."`
 	Callbacks callbacksCommand `cmd:"" help:"Send callbacks."`
 	Demo      demoCommand      `cmd:"" help:"Try everything at once: a system, an outside service and a run, gone when it ends."`
+	Provision provisionCommand `cmd:"" help:"Make the streams and buckets in NATS that are missing."`
 	Version   versionCommand   `cmd:"" help:"Print the version."`
 }
 
@@ -109,6 +110,9 @@ func report(w io.Writer, err error) {
 		hint = "correct the file and check it with `switchback validate`"
 	} else {
 		fmt.Fprintf(w, "Error: %s\n", err)
+	}
+	if hint == "" && fault.CodeOf(err) == fault.Unavailable {
+		hint = "is the system running on this NATS? `switchback up` starts one, --nats names another"
 	}
 	if hint != "" {
 		fmt.Fprintf(w, "Try:   %s\n", hint)

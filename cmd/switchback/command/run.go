@@ -18,7 +18,7 @@ import (
 type runCommand struct {
 	Workflow string   `arg:"" optional:"" help:"Workflow to run; the only one when left out."`
 	Input    string   `placeholder:"JSON" help:"Input of the run: a JSON object, @FILE, or - for standard input."`
-	Pairs    []string `name:"set-input" short:"i" sep:"none" placeholder:"K=V" help:"One value of the input, on top of --input: JSON where it is some, else text. k.l=v goes into an object."`
+	Pairs    []string `name:"set-input" short:"i" sep:"none" placeholder:"K=V" help:"A value of the input, over --input: JSON where it is that, else text. k.l=v goes into an object."`
 	Detach   bool     `short:"d" help:"Print the run's id and do not wait."`
 	Timeout  duration `placeholder:"D" help:"Wait no longer than this, such as 30s. The run goes on; the exit code is 4."`
 	Quiet    bool     `short:"q" help:"Show no progress."`

@@ -11,7 +11,7 @@ import (
 
 // files are the flags that name the compose file and change it.
 type files struct {
-	File []string `short:"f" sep:"none" placeholder:"FILE" help:"Compose file; several are merged from left to right (default: switchback.yaml, switchback.yml, model-compose.yml or model-compose.yaml)."`
+	File []string `short:"f" sep:"none" placeholder:"FILE" help:"Compose file; several are merged from left to right (switchback.yaml, or model-compose.yml, in this folder)."`
 	Set  []string `sep:"none" placeholder:"PATH=VALUE" help:"A value laid over the file, such as listener.port=8095."`
 }
 

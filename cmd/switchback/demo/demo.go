@@ -12,7 +12,6 @@ import (
 	"net"
 	"os"
 	"path/filepath"
-	"strconv"
 	"time"
 
 	"github.com/switchbackhq/switchback/cmd/switchback/client"
@@ -51,15 +50,15 @@ func Run(ctx context.Context, o Options) (run *event.Run, err error) {
 	if err := os.WriteFile(name, file, 0o600); err != nil {
 		return nil, fmt.Errorf("write the demo's compose file: %w", err)
 	}
-	ports, err := freePorts(ctx, 2)
+	hooks, port, err := freePorts(ctx)
 	if err != nil {
 		return nil, err
 	}
-	service := "127.0.0.1:" + strconv.Itoa(ports[1])
+	service := "127.0.0.1:" + port
 	err = up.Run(ctx, up.Options{
 		Compose: compose.Options{Files: []string{name}, Set: []string{
 			"listener.host=127.0.0.1",
-			"listener.port=" + strconv.Itoa(ports[0]),
+			"listener.port=" + hooks,
 			"components.painter.base_url=http://" + service,
 			"components.framer.base_url=http://" + service,
 		}},
@@ -83,17 +82,19 @@ func ask(ctx context.Context, b *bus.Bus, o Options) (*event.Run, error) {
 	return run, err
 }
 
-// freePorts finds ports that are free now. Another process may take one before we do: the demo then ends with
-// an error that names the port, and can be started again.
-func freePorts(ctx context.Context, n int) (ports []int, err error) {
-	for range n {
-		l, lerr := (&net.ListenConfig{}).Listen(ctx, "tcp", "127.0.0.1:0")
-		if lerr != nil {
-			return nil, errors.Join(fmt.Errorf("find a free port: %w", lerr), err)
+// freePorts finds two ports that are free now. Another process may take one before we do: the demo then ends with an
+// error that names the port, and can be started again.
+func freePorts(ctx context.Context) (hooks, service string, err error) {
+	var found [2]string
+	for i := range found {
+		var l net.Listener
+		if l, err = (&net.ListenConfig{}).Listen(ctx, "tcp", "127.0.0.1:0"); err != nil {
+			return "", "", fmt.Errorf("find a free port: %w", err)
 		}
-		// Closed only at the end, lest the same port be found twice.
-		defer func() { err = errors.Join(err, l.Close()) }()
-		ports = append(ports, l.Addr().(*net.TCPAddr).Port)
+		defer l.Close() //nolint:gocritic // only at the end, lest the same port be found twice
+		if _, found[i], err = net.SplitHostPort(l.Addr().String()); err != nil {
+			return "", "", fmt.Errorf("find a free port: %w", err)
+		}
 	}
-	return ports, nil
+	return found[0], found[1], nil
 }

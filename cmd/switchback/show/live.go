@@ -81,9 +81,9 @@ type live struct {
 
 const refresh = 100 * time.Millisecond
 
-func newLive(f *os.File) *live {
+func newLive(w io.Writer, options ...mpb.ContainerOption) *live {
 	return &live{
-		progress: mpb.New(mpb.WithOutput(f), mpb.WithRefreshRate(refresh)),
+		progress: mpb.New(append(options, mpb.WithOutput(w), mpb.WithRefreshRate(refresh))...),
 		color:    os.Getenv("NO_COLOR") == "",
 		bars:     map[string]bool{},
 	}

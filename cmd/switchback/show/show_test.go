@@ -9,9 +9,13 @@ import (
 	"time"
 
 	"github.com/google/go-cmp/cmp"
+	"github.com/vbauerster/mpb/v8"
+	"go.uber.org/goleak"
 
 	"github.com/switchbackhq/switchback/pkg/event"
 )
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
 var now = time.Date(2026, 3, 4, 14, 0, 0, 0, time.UTC)
 
@@ -237,5 +241,26 @@ func TestJSON(t *testing.T) {
 	}
 	if got, want := b.String(), "{\n  \"a\": {\n    \"x\": \"<&>\",\n    \"n\": 1.10\n  }\n}\n"; got != want {
 		t.Errorf("got %q, want %q", got, want)
+	}
+}
+
+// TestLive leaves the last state of every job on the screen, and no goroutine.
+func TestLive(t *testing.T) {
+	t.Setenv("NO_COLOR", "1")
+	var screen bytes.Buffer
+	l := newLive(&screen, mpb.WithAutoRefresh())
+	l.Update(runWith(waitingJob("40")))
+	l.Say("No runner yet.")
+	done := runWith(&event.Job{Status: event.StatusCompleted, Attempts: attempts(1)})
+	done.Status, done.EndedAt = event.StatusCompleted, at(0)
+	done.Jobs["pack"] = &event.Job{Status: event.StatusFailed, Attempts: attempts(1), Error: &event.RunError{Message: "no box"}}
+	l.Update(done)
+	l.Close()
+	l.Update(done) // too late: nothing happens
+	last := screen.String()[strings.LastIndex(screen.String(), "No runner yet."):]
+	for _, want := range []string{"No runner yet.\n", "✓ draw  completed  1.5s\n", "✗ pack  failed: no box  1.5s\n"} {
+		if !strings.Contains(last, want) {
+			t.Errorf("no %q in the last frame:\n%q", want, last)
+		}
 	}
 }

@@ -21,7 +21,9 @@ const (
 	maxBody         = 64 << 10
 	maxOrders       = 1000 // at once
 	callTimeout     = 5 * time.Second
-	callAttempts    = 5
+	progressCalls   = 2  // a report of progress is sent no more often: the next one comes soon
+	finalCalls      = 20 // the last report, for half a minute
+	maxPause        = 2 * time.Second
 	shutdownTimeout = 5 * time.Second
 )
 
@@ -218,17 +220,21 @@ func (p *Painter) paint(ctx context.Context, id string, o order, pic picture) {
 
 // send reports. One that is not taken is sent again: the caller may be starting anew.
 func (p *Painter) send(ctx context.Context, url string, rep report) {
+	calls := finalCalls
+	if rep.State == "painting" {
+		calls = progressCalls
+	}
 	body, err := json.Marshal(rep)
 	if err != nil {
 		p.log.Error("cannot write a report", slog.Any("error", err))
 		return
 	}
 	wait := p.config.Step
-	for range callAttempts {
+	for range calls {
 		if err = p.post(ctx, url, body); err == nil || ctx.Err() != nil || !pause(ctx, wait) {
 			return
 		}
-		wait *= 2
+		wait = min(2*wait, maxPause)
 	}
 	p.log.Warn("a report was not taken", slog.String("order", rep.Order), slog.String("url", url), slog.Any("error", err))
 }
