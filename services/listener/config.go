@@ -58,7 +58,7 @@ func (c Config) withDefaults() Config {
 }
 
 // validate tells every value that cannot be.
-func (c *Config) validate() error {
+func (c Config) validate() error {
 	var errs []error
 	for _, v := range []struct {
 		name  string

@@ -24,7 +24,7 @@ type job struct {
 }
 
 func (j *job) reset() {
-	j.Request.Reset()
+	j.Reset()
 	clear(j.items)
 	clear(j.fates)
 	*j = job{Request: j.Request, items: j.items[:0], fates: j.fates[:0]}
@@ -180,7 +180,7 @@ func (s *server) take(j *job) error {
 			return err
 		}
 		j.fates = untried(len(runs))
-		s.publishAll(len(runs), func(i int) string { return "" }, func(i int) bool { return s.publishRun(&runs[i], &j.fates[i], j.ReceivedAt) })
+		s.publishAll(len(runs), func(int) string { return "" }, func(i int) bool { return s.publishRun(&runs[i], &j.fates[i], j.ReceivedAt) })
 		return nil
 	}
 	var err error

@@ -13,9 +13,9 @@ const crockford = "0123456789ABCDEFGHJKMNPQRSTVWXYZ"
 func newID(now time.Time) string {
 	var b [16]byte
 	_, _ = rand.Read(b[6:]) // never fails
-	ms := uint64(now.UnixMilli())
-	b[0], b[1] = byte(ms>>40), byte(ms>>32)
-	binary.BigEndian.PutUint32(b[2:], uint32(ms)) //nolint:gosec // the lower half
+	var ms [8]byte
+	binary.BigEndian.PutUint64(ms[:], uint64(now.UnixMilli()))
+	copy(b[:6], ms[2:])
 	hi, lo := binary.BigEndian.Uint64(b[:8]), binary.BigEndian.Uint64(b[8:])
 	var out [26]byte
 	for i := 25; i >= 0; i-- {

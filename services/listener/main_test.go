@@ -194,6 +194,7 @@ func (r *response) problem(t testing.TB) map[string]any {
 
 // client has connections of its own, closed when the test ends.
 func client(t testing.TB) *http.Client {
+	t.Helper()
 	tr := &http.Transport{MaxIdleConnsPerHost: 64}
 	t.Cleanup(tr.CloseIdleConnections)
 	return &http.Client{Transport: tr, CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }}

@@ -17,7 +17,7 @@ import (
 	"github.com/switchbackhq/switchback/services/listener"
 )
 
-const real = `
+const natsHooks = `
 listener:
   host: 127.0.0.1
   port: 0
@@ -54,7 +54,7 @@ func stored(t *testing.T, b *bus.Bus, id string) []*event.Callback {
 
 func TestRealNATS(t *testing.T) {
 	b := bustest.Start(t).Provisioned(bus.Layout{})
-	s := start(t, real, b, listener.Config{})
+	s := start(t, natsHooks, b, listener.Config{})
 	const trace = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
 	if r := s.post("/done", `{"id":"a.b c/é","status":"failed","n":12345678901234567890}`, "Traceparent", trace); r.status != 200 {
 		t.Fatalf("%d %s", r.status, r.body)
@@ -77,7 +77,7 @@ func TestRealNATS(t *testing.T) {
 
 func TestTheSameDeliveryIsStoredOnce(t *testing.T) {
 	b := bustest.Start(t).Provisioned(bus.Layout{})
-	s := start(t, real, b, listener.Config{})
+	s := start(t, natsHooks, b, listener.Config{})
 	for i, want := range []string{
 		`{"items":[{"id":"x","outcome":"succeeded","duplicate":false}]}`, `{"items":[{"id":"x","outcome":"succeeded","duplicate":true}]}`,
 	} {
@@ -100,7 +100,7 @@ func TestTheSameDeliveryIsStoredOnce(t *testing.T) {
 
 func TestRunRequestIsStored(t *testing.T) {
 	b := bustest.Start(t).Provisioned(bus.Layout{})
-	s := start(t, real, b, listener.Config{})
+	s := start(t, natsHooks, b, listener.Config{})
 	r := s.post("/start", `{"n":1.10}`)
 	if r.status != 202 {
 		t.Fatalf("%d %s", r.status, r.body)
@@ -125,7 +125,7 @@ func TestNATSAway(t *testing.T) {
 	server.Provisioned(bus.Layout{})
 	// A publish that waited for its time would hold the test up for an hour.
 	b := bustest.Connect(t, bus.Options{URL: server.URL(), PublishTimeout: time.Hour})
-	s := start(t, real, b, listener.Config{})
+	s := start(t, natsHooks, b, listener.Config{})
 	if r := s.post("/done", `{"id":"before"}`); r.status != 200 {
 		t.Fatalf("%d %s", r.status, r.body)
 	}
@@ -164,8 +164,8 @@ func TestNATSAway(t *testing.T) {
 func TestTwoListenersAtOnce(t *testing.T) {
 	server := bustest.Start(t)
 	b := server.Provisioned(bus.Layout{})
-	one := start(t, real, b, listener.Config{})
-	two := start(t, real, server.Connect(), listener.Config{})
+	one := start(t, natsHooks, b, listener.Config{})
+	two := start(t, natsHooks, server.Connect(), listener.Config{})
 	c := client(t)
 	const rounds = 50
 	for i := range rounds {

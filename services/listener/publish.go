@@ -50,7 +50,7 @@ func (s *server) publishAll(n int, key func(i int) string, publish func(i int) (
 	for i := range n {
 		w := i
 		if k := key(i); k != "" {
-			w = int(maphash.String(seed, k) % uint64(workers)) //nolint:gosec // less than workers
+			w = int(maphash.String(seed, k) % uint64(workers))
 		}
 		lines[w%workers] = append(lines[w%workers], i)
 	}

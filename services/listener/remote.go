@@ -3,6 +3,7 @@ package listener
 import (
 	"net"
 	"net/netip"
+	"slices"
 	"strings"
 
 	"github.com/valyala/fasthttp"
@@ -23,14 +24,13 @@ func (s *server) remote(ctx *fasthttp.RequestCtx) netip.Addr {
 
 // forwarded walks X-Forwarded-For from its end: each trusted proxy vouches for the address before it.
 func forwarded(proxies []netip.Prefix, addr netip.Addr, headers [][]byte) netip.Addr {
-	for i := len(headers) - 1; i >= 0; i-- {
-		hops := strings.Split(string(headers[i]), ",")
-		for j := len(hops) - 1; j >= 0; j-- {
-			hop, err := netip.ParseAddr(strings.TrimSpace(hops[j]))
+	for _, header := range slices.Backward(headers) {
+		for _, hop := range slices.Backward(strings.Split(string(header), ",")) {
+			a, err := netip.ParseAddr(strings.TrimSpace(hop))
 			if err != nil {
 				return addr // what is behind it cannot be trusted either
 			}
-			addr = hop.Unmap().WithZone("")
+			addr = a.Unmap().WithZone("")
 			if !within(proxies, addr) {
 				return addr
 			}

@@ -27,6 +27,7 @@ type authority struct {
 }
 
 func newAuthority(t *testing.T) *authority {
+	t.Helper()
 	a := &authority{cert: &x509.Certificate{
 		SerialNumber: big.NewInt(1), Subject: pkix.Name{CommonName: "authority"}, NotAfter: time.Now().Add(time.Hour),
 		IsCA: true, BasicConstraintsValid: true, KeyUsage: x509.KeyUsageCertSign,
@@ -39,6 +40,7 @@ func newAuthority(t *testing.T) *authority {
 }
 
 func (a *authority) pem(t *testing.T) []byte {
+	t.Helper()
 	der, err := x509.CreateCertificate(rand.Reader, a.cert, a.cert, a.key.Public(), a.key)
 	if err != nil {
 		t.Fatal(err)
@@ -47,12 +49,14 @@ func (a *authority) pem(t *testing.T) []byte {
 }
 
 func (a *authority) pool(t *testing.T) *x509.CertPool {
+	t.Helper()
 	p := x509.NewCertPool()
 	p.AppendCertsFromPEM(a.pem(t))
 	return p
 }
 
 func (a *authority) issue(t *testing.T, name string) (cert, key []byte) {
+	t.Helper()
 	k, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
 	if err != nil {
 		t.Fatal(err)

@@ -41,8 +41,11 @@ func TestBody(t *testing.T) {
 		{"json blank", jsonType, " \r\n", "${body}", `null`},
 		{"json duplicate key", jsonType, `{"a":1,"a":2}`, "${body.a}", `2`},
 		{"json scalar", jsonType, `7`, "${body}", `7`},
-		{"map", jsonType, `{"a":1.0,"b":"x\u00e9"}`, map[string]any{"one": "${body.a}", "two": "${body.b}", "three": int64(3), "four": "a ${body.a}", "five": []any{"${body.c}", true, "text"}},
-			`{"five":[null,true,"text"],"four":"a 1.0","one":1.0,"three":3,"two":"x\u00e9"}`},
+		{
+			"map", jsonType, `{"a":1.0,"b":"x\u00e9"}`,
+			map[string]any{"one": "${body.a}", "two": "${body.b}", "three": int64(3), "four": "a ${body.a}", "five": []any{"${body.c}", true, "text"}},
+			`{"five":[null,true,"text"],"four":"a 1.0","one":1.0,"three":3,"two":"x\u00e9"}`,
+		},
 		{"spread", jsonType, `{"a":{"x":1},"l":[1,2]}`, map[string]any{"...": "${body.a}", "l": []any{"...${body.l}", int64(3)}}, `{"l":[1,2,3],"x":1}`},
 		{"escaped", jsonType, `{}`, "$${body}", `"${body}"`},
 		{"form", form, `a=1&b=x+y%21&c`, "${body}", `{"a":"1","b":"x y!","c":""}`},

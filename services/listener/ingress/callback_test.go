@@ -18,6 +18,7 @@ import (
 
 // full uses every template of a callback.
 func full(t testing.TB) compose.Callback {
+	t.Helper()
 	return compose.Callback{
 		IdentifyBy: tmpl(t, "${body.id}"), Status: tmpl(t, "${body.status}"), SuccessWhen: []string{"done"}, FailWhen: []string{"failed"},
 		Result: tmpl(t, map[string]any{"url": "${body.output.url}", "n": "${body.n | 1}", "all": "${body}"}),
@@ -26,6 +27,7 @@ func full(t testing.TB) compose.Callback {
 }
 
 func bulky(t testing.TB) compose.Callback {
+	t.Helper()
 	return compose.Callback{
 		Bulk: true, Item: tmpl(t, "${body.items}"), IdentifyBy: tmpl(t, "${item.id}"), Status: tmpl(t, "${item.status}"),
 		SuccessWhen: []string{"done"}, DedupeBy: tmpl(t, "${header.X-Delivery}"),
@@ -178,12 +180,18 @@ func TestPayload(t *testing.T) {
 		{"progress", `{"s":"going","p":40}`, status, event.Callback{Outcome: event.Progress, Result: json.RawMessage(`{"percent":40}`)}},
 		{"progress without a template", `{"s":"going","out":1}`, bare, event.Callback{Outcome: event.Progress, Result: json.RawMessage(`1`)}},
 		{"progress that is missing", `{"s":"going","out":1}`, empty, event.Callback{Outcome: event.Progress, Result: json.RawMessage(`1`)}},
-		{"failure keeps its payload", `{"s":"failed","out":1}`, status,
-			event.Callback{Outcome: event.Failed, Result: json.RawMessage(`1`), Error: `the callback says "failed"`}},
-		{"failure with a message", `{"s":"failed","why":"no\r\nSwitchback-Outcome: succeeded"}`, withError,
-			event.Callback{Outcome: event.Failed, Result: json.RawMessage(`null`), Error: `no  Switchback-Outcome: succeeded`}},
-		{"failure without its message", `{"s":"failed"}`, withError,
-			event.Callback{Outcome: event.Failed, Result: json.RawMessage(`null`), Error: `the callback says "failed"`}},
+		{
+			"failure keeps its payload", `{"s":"failed","out":1}`, status,
+			event.Callback{Outcome: event.Failed, Result: json.RawMessage(`1`), Error: `the callback says "failed"`},
+		},
+		{
+			"failure with a message", `{"s":"failed","why":"no\r\nSwitchback-Outcome: succeeded"}`, withError,
+			event.Callback{Outcome: event.Failed, Result: json.RawMessage(`null`), Error: `no  Switchback-Outcome: succeeded`},
+		},
+		{
+			"failure without its message", `{"s":"failed"}`, withError,
+			event.Callback{Outcome: event.Failed, Result: json.RawMessage(`null`), Error: `the callback says "failed"`},
+		},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {

@@ -2,6 +2,7 @@ package ingress
 
 import (
 	"net/url"
+	"slices"
 	"strings"
 
 	"github.com/switchbackhq/switchback/pkg/expr"
@@ -69,9 +70,9 @@ func (f fields) resolve(path expr.Path) any {
 		}
 		return expr.Walk(values, rest)
 	}
-	for i := len(f) - 1; i >= 0; i-- {
-		if f[i].name == name {
-			return expr.Walk(f[i].value, rest)
+	for _, e := range slices.Backward(f) {
+		if e.name == name {
+			return expr.Walk(e.value, rest)
 		}
 	}
 	return nil

@@ -127,6 +127,7 @@ func (p *projection) toJSON(r *Request) ([]byte, error) {
 		if raw, ok := r.raw(p.ref); ok {
 			return orNull(raw), nil
 		}
+	default:
 	}
 	start := len(r.mapped)
 	mapped, err := p.appendJSON(r.mapped, r)
@@ -147,6 +148,7 @@ func (p *projection) appendJSON(dst []byte, r *Request) ([]byte, error) {
 		}
 	case projectObject, projectList:
 		return p.appendParts(dst, r)
+	case projectTemplate:
 	}
 	v, err := p.template.Eval(r)
 	if err != nil {

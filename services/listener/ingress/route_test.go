@@ -26,11 +26,11 @@ func show(m ingress.Match) string {
 	if len(m.Endpoints) == 0 {
 		return fmt.Sprintf("found=%v", m.Found)
 	}
-	s := m.Endpoints[0].Method + " " + m.Endpoints[0].Path
+	parts := []string{m.Endpoints[0].Method, m.Endpoints[0].Path}
 	for _, p := range m.Params {
-		s += fmt.Sprintf(" %s=%q", p.Name, p.Value)
+		parts = append(parts, fmt.Sprintf("%s=%q", p.Name, p.Value))
 	}
-	return s
+	return strings.Join(parts, " ")
 }
 
 func TestMatch(t *testing.T) {

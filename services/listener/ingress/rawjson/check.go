@@ -3,6 +3,7 @@ package rawjson
 
 import (
 	"fmt"
+	"slices"
 	"unicode/utf8"
 )
 
@@ -75,9 +76,9 @@ func (d *Document) Member(name string) Value {
 	if d.root.Kind() != Object {
 		return nil
 	}
-	for i := len(d.members) - 1; i >= 0; i-- {
-		if sameKey(d.members[i].key, name) {
-			return d.members[i].value
+	for _, m := range slices.Backward(d.members) {
+		if sameKey(m.key, name) {
+			return m.value
 		}
 	}
 	return nil
