@@ -2,6 +2,7 @@ package verify
 
 import (
 	"bytes"
+	"crypto"
 	"crypto/ecdsa"
 	"crypto/ed25519"
 	"crypto/elliptic"
@@ -324,16 +325,15 @@ func TestForwarded(t *testing.T) {
 }
 
 func TestSendGridKeys(t *testing.T) {
-	small, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
-	must(t, err)
+	small := mustECDSA(t)
 	large, err := ecdsa.GenerateKey(elliptic.P384(), rand.Reader)
 	must(t, err)
 	for name, test := range map[string]struct {
 		key string
 		ok  bool
 	}{
-		"base64": {b64(spki(t, small.Public())), true},
-		"PEM":    {pemKey(t, small.Public()), true},
+		"base64": {b64(spki(t, small)), true},
+		"PEM":    {pemKey(t, small), true},
 		"P-384":  {b64(spki(t, large.Public())), false},
 		"RSA":    {b64(spki(t, rsaKey(t).Public())), false},
 		"secret": {secretText, false},
@@ -342,4 +342,11 @@ func TestSendGridKeys(t *testing.T) {
 			t.Errorf("%s: got %v", name, err)
 		}
 	}
+}
+
+func mustECDSA(t *testing.T) crypto.PublicKey {
+	t.Helper()
+	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	must(t, err)
+	return key.Public()
 }
