@@ -96,6 +96,7 @@ func (w *Waits) endShared(ctx context.Context, wait event.Wait, used uint64) (do
 		return false, err
 	}
 	m.Expect = &expect
+	m.Unschedule = timerOf(&by)
 	if _, err = w.bus.Publish(ctx, m); errors.Is(err, bus.ErrConflict) {
 		return false, nil
 	}
