@@ -119,7 +119,7 @@ func TestConcurrencyIsBounded(t *testing.T) {
 	first := s.background("first")
 	<-arrived
 	second := s.background("second")
-	s.await("switchback_listener_queued_requests", 1)
+	s.await("switchback_listener_queued_requests", is(1))
 	third := s.post("/done", `{"task_id":"third"}`)
 	if third.status != 503 || third.header.Get("Retry-After") == "" || third.problem(t)["code"] != "unavailable" {
 		t.Errorf("%+v", third)
@@ -311,17 +311,22 @@ func (s *service) metric(query string) float64 {
 	return -1
 }
 
+// is and atLeast say what a metric is waited to be.
+func is(want float64) func(float64) bool { return func(v float64) bool { return v == want } }
+
+func atLeast(want float64) func(float64) bool { return func(v float64) bool { return v >= want } }
+
 // await waits until a metric has a value.
-func (s *service) await(query string, want float64) {
+func (s *service) await(query string, want func(float64) bool) {
 	s.t.Helper()
 	ticker := time.NewTicker(time.Millisecond)
 	defer ticker.Stop()
 	deadline := time.After(time.Minute)
-	for s.metric(query) != want {
+	for !want(s.metric(query)) {
 		select {
 		case <-ticker.C:
 		case <-deadline:
-			s.t.Fatalf("%s is %v, want %v", query, s.metric(query), want)
+			s.t.Fatalf("%s is still %v", query, s.metric(query))
 		}
 	}
 }
