@@ -33,7 +33,10 @@ func TestMain(m *testing.M) {
 //	kill9 NAME               kills it
 //	exits CODE PROGRAM ARG…  wants that exit code
 //	until REGEXP PROGRAM …   repeats a program until its standard output matches
-//	cancel FILE              cancels the run whose id is in the file
+//	begin NAME PROGRAM ARG…  starts a program; its output goes to NAME.out and NAME.err
+//	ended NAME CODE          waits for it and wants that exit code
+//	cancel FILE              cancels the first run whose id is in the file
+//	retry FILE               lets the first run whose id is in the file go on
 func TestScripts(t *testing.T) {
 	testscript.Run(t, testscript.Params{
 		Dir:                 filepath.Join("testdata", "script"),
@@ -50,11 +53,30 @@ func TestScripts(t *testing.T) {
 			"exits": exits,
 			"until": until,
 			"cancel": func(ts *testscript.TestScript, _ bool, args []string) {
-				ts.Check(ts.Exec("switchback", "runs", "cancel", strings.TrimSpace(ts.ReadFile(args[0]))))
+				ts.Check(ts.Exec("switchback", "runs", "cancel", runID.FindString(ts.ReadFile(args[0]))))
+			},
+			"retry": func(ts *testscript.TestScript, _ bool, args []string) {
+				ts.Check(ts.Exec("switchback", "runs", "retry", runID.FindString(ts.ReadFile(args[0]))))
+			},
+			"begin": func(ts *testscript.TestScript, _ bool, args []string) { begin(ts, args[0], program(ts, args[1:])) },
+			"ended": func(ts *testscript.TestScript, _ bool, args []string) {
+				s := running(ts, args[:1])
+				err := <-s.done
+				s.done <- err
+				code := 0
+				if e, ok := errors.AsType[*exec.ExitError](err); ok {
+					code = e.ExitCode()
+				}
+				if want, err := strconv.Atoi(args[1]); err != nil || code != want {
+					ts.Fatalf("exit code %d, want %s", code, args[1])
+				}
 			},
 		},
 	})
 }
+
+// runID is what a run's id looks like.
+var runID = regexp.MustCompile(`[0-9a-z]{26}`)
 
 // patience bounds what a script waits for; it decides nothing but when a broken test ends.
 const patience = 30 * time.Second
@@ -80,18 +102,12 @@ func running(ts *testscript.TestScript, args []string) *system {
 	return s
 }
 
-func start(ts *testscript.TestScript, _ bool, args []string) {
-	name := args[0]
+// begin starts a program with its output in files.
+func begin(ts *testscript.TestScript, name string, cmd *exec.Cmd) *system {
 	out, err := os.Create(ts.MkAbs(name + ".out"))
 	ts.Check(err)
 	errs, err := os.Create(ts.MkAbs(name + ".err"))
 	ts.Check(err)
-	words := []string{"switchback", "up", "--admin-addr", "127.0.0.1:0"}
-	outside := slices.Contains(args, "--nats")
-	if !outside {
-		words = append(words, "--nats-port", "0")
-	}
-	cmd := program(ts, append(words, args[1:]...))
 	cmd.Stdout, cmd.Stderr = out, errs
 	ts.Check(cmd.Start())
 	s := &system{cmd: cmd, done: make(chan error, 1)}
@@ -100,6 +116,17 @@ func start(ts *testscript.TestScript, _ bool, args []string) {
 	}()
 	ts.Value(systems{}).(map[string]*system)[name] = s
 	ts.Defer(s.kill)
+	return s
+}
+
+func start(ts *testscript.TestScript, _ bool, args []string) {
+	name := args[0]
+	words := []string{"switchback", "up", "--admin-addr", "127.0.0.1:0"}
+	outside := slices.Contains(args, "--nats")
+	if !outside {
+		words = append(words, "--nats-port", "0")
+	}
+	s := begin(ts, name, program(ts, append(words, args[1:]...)))
 	ended := again(s.done, func() bool { return strings.Contains(ts.ReadFile(name+".out"), "[Runner] Ready") })
 	if ended != nil {
 		ts.Fatalf("%s is not ready: %v\n%s", name, ended, ts.ReadFile(name+".err"))

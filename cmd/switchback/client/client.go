@@ -95,6 +95,25 @@ func (c *Client) Cancel(ctx context.Context, id string) (*event.Run, error) {
 	return decodeAnswer(answer)
 }
 
+// Retry asks for an ended run to go on with the jobs that did not complete, and gives its document as it was.
+func (c *Client) Retry(ctx context.Context, id string) (*event.Run, error) {
+	run, err := c.Run(ctx, id)
+	if err != nil {
+		return nil, err
+	}
+	if run.Status != event.StatusFailed && run.Status != event.StatusCancelled {
+		return nil, fault.New(fault.Conflict, fmt.Sprintf("run %s is %s: only one that failed or was cancelled goes on", id, run.Status), "")
+	}
+	// Asking twice for the same end is asking once.
+	_, err = c.bus.PublishRunRequest(ctx, &event.RunRequest{
+		RunID: id, Workflow: run.Workflow, Retry: true, MsgID: id + ".retry." + run.EndedAt.Format(time.RFC3339Nano),
+	})
+	if err != nil {
+		return nil, fmt.Errorf("ask for run %s to go on: %w", id, err)
+	}
+	return run, nil
+}
+
 // decodeAnswer reads a runner's answer to a command: the run document, or what went wrong.
 func decodeAnswer(data []byte) (*event.Run, error) {
 	var answer struct {

@@ -28,6 +28,7 @@ type grammar struct {
 	Callbacks callbacksCommand `cmd:"" help:"Send callbacks."`
 	Demo      demoCommand      `cmd:"" help:"Try everything at once: a system, an outside service and a run, gone when it ends."`
 	Provision provisionCommand `cmd:"" help:"Make the streams and buckets in NATS that are missing."`
+	Schema    schemaCommand    `cmd:"" help:"Print the JSON Schema of the compose file, for editors."`
 	Version   versionCommand   `cmd:"" help:"Print the version."`
 }
 

@@ -39,8 +39,8 @@ func (d *demoRunCommand) Run(ctx context.Context, s *streams) error {
 	if err != nil {
 		return err
 	}
-	if run == nil {
-		return context.Cause(ctx) // stopped before there was one
+	if run == nil || !run.Status.Ended() {
+		return context.Cause(ctx) // told to stop
 	}
 	if d.json() {
 		if err := show.JSON(s.out, run); err != nil {

@@ -16,6 +16,7 @@ type runsCommand struct {
 	List   runsListCommand   `cmd:"" default:"withargs" help:"List runs, the newest first."`
 	Show   runsShowCommand   `cmd:"" help:"Show one run: its jobs, attempts, waits and output."`
 	Cancel runsCancelCommand `cmd:"" help:"Cancel a run."`
+	Retry  runsRetryCommand  `cmd:"" help:"Let a run that failed go on with the jobs that did not complete."`
 }
 
 // listed is how many lines a table has unless asked otherwise: as many as a person looks through.
@@ -170,6 +171,26 @@ func (r *runsCancelCommand) Run(ctx context.Context, s *streams) error {
 		}
 		return r.print(s, run, func() error {
 			fmt.Fprintf(s.out, "Run %s is cancelled.\n", show.Clean(run.ID))
+			return nil
+		})
+	})
+}
+
+type runsRetryCommand struct {
+	ID string `arg:"" help:"Run to go on with."`
+	system
+	format
+}
+
+// Run makes a failed run go on.
+func (r *runsRetryCommand) Run(ctx context.Context, s *streams) error {
+	return r.with(ctx, func(c *client.Client) error {
+		run, err := c.Retry(ctx, r.ID)
+		if err != nil {
+			return err
+		}
+		return r.print(s, run, func() error {
+			fmt.Fprintf(s.out, "Run %s goes on: `switchback runs show %s`\n", show.Clean(run.ID), show.Clean(run.ID))
 			return nil
 		})
 	})
