@@ -21,7 +21,7 @@ type Spec struct {
 	// AllowedOrigins are whom the cloudevents handshake lets send, compared exactly; none given: anyone who asks.
 	AllowedOrigins []string
 	// Verify is the endpoint's verification; its Type is empty where there is none. What a provider signs is verified
-	// by it before it is answered.
+	// by it before it is answered. Its Fetch is needed for aws-sns in any case.
 	Verify verify.Spec
 }
 
