@@ -6,6 +6,4 @@ import (
 	"github.com/switchbackhq/switchback/pkg/compose"
 )
 
-func (p *planner) addNgrok(*compose.Gateway, *reading) error { return errors.New("not yet") }
-
 func (p *planner) addCloudflare(*compose.Gateway, *reading) error { return errors.New("not yet") }

@@ -143,6 +143,9 @@ func (d *Driver) release(s *shared) {
 	if last {
 		s.cancel()
 		<-s.ended
+		if s.conn != nil {
+			s.conn.work.Wait()
+		}
 	}
 }
 
@@ -325,8 +328,8 @@ type connection struct {
 	done   chan struct{} // closed when it has ended; then err is set
 	err    error
 	once   sync.Once
-	urls   chan string // announced in the session
-	work   sync.WaitGroup
+	urls   chan string    // announced in the session
+	work   sync.WaitGroup // of its users: waited for when the last has released it
 }
 
 // end ends the connection for this reason, unless it has ended for another.
@@ -340,17 +343,18 @@ func (c *connection) end(err error) {
 
 // run watches the connection until it ends or ctx does.
 func (c *connection) run(ctx context.Context, every time.Duration) {
-	c.work.Go(func() {
+	var watching sync.WaitGroup
+	watching.Go(func() {
 		err := c.client.Wait()
 		c.end(&tunnel.Error{Class: tunnel.Network, Message: "the SSH connection has ended: " + text(err), Err: err})
 	})
-	c.work.Go(func() { c.keepalive(every) })
+	watching.Go(func() { c.keepalive(every) })
 	select {
 	case <-ctx.Done():
 		c.end(errReleased)
 	case <-c.done:
 	}
-	c.work.Wait()
+	watching.Wait()
 }
 
 // keepalive asks the server whether it is there. A path that has frozen gives no error by itself for minutes.

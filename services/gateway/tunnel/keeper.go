@@ -234,7 +234,11 @@ func (r *keeping) judge(p probe, w *watch, probes *time.Timer, cancel context.Ca
 		return
 	}
 	r.apply(Event{Kind: Unproved, Err: p.err})
-	if limit := map[bool]int{true: restartAfter, false: restartUnproved}[w.proved]; r.status.Unproved >= limit {
+	limit := restartUnproved
+	if w.proved || p.url == r.status.URL {
+		limit = restartAfter
+	}
+	if r.status.Unproved >= limit {
 		cancel(errRestart)
 		return
 	}

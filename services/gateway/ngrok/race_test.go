@@ -1,0 +1,5 @@
+//go:build race
+
+package ngrok_test
+
+const raceEnabled = true
