@@ -12,6 +12,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 	"go.uber.org/goleak"
 
+	"github.com/switchbackhq/switchback/pkg/compose"
 	"github.com/switchbackhq/switchback/pkg/event"
 )
 
@@ -80,5 +81,18 @@ func TestExampleIsTheDemo(t *testing.T) {
 	}
 	if diff := cmp.Diff(string(example), string(file)); diff != "" {
 		t.Errorf("examples/image-generation/switchback.yaml and the demo's differ (-example +demo):\n%s", diff)
+	}
+}
+
+func TestExamplesLoad(t *testing.T) {
+	files, err := filepath.Glob(filepath.Join("..", "..", "..", "examples", "*", "switchback.yaml"))
+	if err != nil || len(files) < 3 {
+		t.Fatalf("%d examples, %v", len(files), err)
+	}
+	for _, f := range files {
+		doc, err := compose.Load(compose.Options{Files: []string{f}})
+		if err != nil || len(doc.Needs) > 0 {
+			t.Errorf("%s: %v", f, err)
+		}
 	}
 }

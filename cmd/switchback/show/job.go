@@ -53,14 +53,12 @@ func row(id string, j *event.Job, now time.Time) Row {
 		if !a.EndedAt.IsZero() {
 			end = a.EndedAt
 		}
-		r.Took = end.Sub(began(j))
+		// A job that was routed back to is as old as its present round.
+		r.Took = end.Sub(j.Attempts[min(j.First, len(j.Attempts)-1)].StartedAt)
 	}
 	switch j.Status {
 	case event.StatusWaiting:
-		r.Text = "waiting"
-		if a != nil && a.Wait != nil {
-			r.Text = waiting(a.Wait, now)
-		}
+		r.Text = sleeping(a, now)
 	case event.StatusFailed, event.StatusCancelled:
 		r.Text = failure(j)
 	case event.StatusRunning:
@@ -86,6 +84,26 @@ func row(id string, j *event.Job, now time.Time) Row {
 	return r
 }
 
+// sleeping says what a job sleeps for: a callback, or several; another run; a time.
+func sleeping(a *event.Attempt, now time.Time) string {
+	switch {
+	case a == nil:
+		return "waiting"
+	case a.Wait != nil && len(a.More) > 0:
+		return fmt.Sprintf("%s and %d more", waiting(a.Wait, now), len(a.More))
+	case a.Wait != nil:
+		return waiting(a.Wait, now)
+	case a.SubRun != "":
+		return "waiting for run " + Clean(a.SubRun)
+	case !a.Due.IsZero() && a.Polls > 0:
+		return fmt.Sprintf("polled %d times, again %s", a.Polls, Relative(a.Due, now))
+	case !a.Due.IsZero():
+		return "waiting until " + Clock(a.Due, now)
+	default:
+		return "waiting"
+	}
+}
+
 // waiting has the id last: it may be long, and a narrow terminal cuts the end off.
 func waiting(w *event.WaitState, now time.Time) string {
 	text := "waiting"
@@ -97,7 +115,7 @@ func waiting(w *event.WaitState, now time.Time) string {
 
 func failure(j *event.Job) string {
 	text := string(j.Status)
-	if n := len(j.Attempts); n > 1 {
+	if n := len(j.Attempts) - j.First; n > 1 {
 		text += fmt.Sprintf(" after %d attempts", n)
 	}
 	if j.Error != nil && j.Error.Message != "" {
@@ -106,6 +124,7 @@ func failure(j *event.Job) string {
 	return text
 }
 
+// began is when a job began for the first time.
 func began(j *event.Job) time.Time {
 	if len(j.Attempts) == 0 {
 		return time.Time{}

@@ -19,6 +19,7 @@ type Plain struct {
 type seen struct {
 	status   event.Status
 	attempts int
+	round    int
 	wait     string
 	step     float64
 	message  string
@@ -40,8 +41,9 @@ func (p *Plain) Lines(run *event.Run, now time.Time) []string {
 func (p *Plain) job(r Row, jobs map[string]*event.Job, now time.Time) []string {
 	j := jobs[r.Job]
 	was := p.seen[r.Job]
-	is := seen{status: j.Status, attempts: len(j.Attempts), step: was.step, message: was.message, retryAt: j.RetryAt}
-	if a := last(j); a != nil && a.Wait != nil {
+	is := seen{status: j.Status, attempts: len(j.Attempts), round: j.Round, step: was.step, message: was.message, retryAt: j.RetryAt}
+	a := last(j)
+	if a != nil && a.Wait != nil {
 		is.wait = a.Wait.ID
 	}
 	var lines []string
@@ -49,13 +51,16 @@ func (p *Plain) job(r Row, jobs map[string]*event.Job, now time.Time) []string {
 		lines = append(lines, Clean(r.Job)+": "+fmt.Sprintf(format, args...))
 	}
 
-	if was.attempts == 0 && is.attempts > 0 {
-		say("started")
-	} else if is.attempts > was.attempts {
-		say("attempt %d started", is.attempts)
-	}
 	if is.attempts > was.attempts {
 		is.step, is.message = 0, ""
+		switch {
+		case was.attempts == 0:
+			say("started")
+		case is.round > was.round:
+			say("started again")
+		default:
+			say("attempt %d started", a.Number)
+		}
 	}
 	switch {
 	case j.Status.Ended():
@@ -65,11 +70,7 @@ func (p *Plain) job(r Row, jobs map[string]*event.Job, now time.Time) []string {
 	case !j.RetryAt.IsZero() && !j.RetryAt.Equal(was.retryAt):
 		say("%s", r.Text)
 	case j.Status == event.StatusWaiting && (was.status != event.StatusWaiting || was.wait != is.wait):
-		if a := last(j); a != nil && a.Wait != nil {
-			say("%s", waiting(a.Wait, now))
-		} else {
-			say("waiting")
-		}
+		say("%s", sleeping(a, now))
 	}
 	if !j.Status.Ended() {
 		percent, known, message := Progress(j.Progress)

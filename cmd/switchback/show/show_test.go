@@ -132,8 +132,8 @@ func TestPlain(t *testing.T) {
 	failed := attempts(1)
 	failed[0].EndedAt, failed[0].Error = at(0), &event.RunError{Message: "HTTP 503"}
 	again := append(slices.Clone(failed), &event.Attempt{Number: 2, StartedAt: at(0)})
-	done := attempts(1)
-	done[0].EndedAt = at(0)
+	done := attempts(2)
+	done[1].EndedAt = at(0)
 	steps := []struct {
 		job  *event.Job
 		want []string
@@ -152,6 +152,7 @@ func TestPlain(t *testing.T) {
 		{waitingJob("95"), []string{"draw: 95%"}},
 		{&event.Job{Status: event.StatusCompleted, Attempts: done}, []string{"draw: completed in 1.5s"}},
 		{&event.Job{Status: event.StatusCompleted, Attempts: done}, nil},
+		{&event.Job{Status: event.StatusRunning, Round: 2, First: 2, Attempts: attempts(3)}, []string{"draw: started again"}},
 	}
 	var p Plain
 	for i, s := range steps {

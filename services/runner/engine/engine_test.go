@@ -269,6 +269,17 @@ func TestAdvance(t *testing.T) {
 			states: "completed a=completed", commands: []string{"end r.a used 9", "end r.a.2 used 0", "finish"}, output: `"late"`,
 		},
 		{
+			name:  "a callback is used once, also by the next attempt for the same id",
+			world: world(component(0), retrying(2, 0)),
+			events: []engine.Event{
+				requested(t0),
+				engine.Acted{Job: "a", Attempt: 1, Trigger: "request:7", At: after(second), Wait: &engine.Wait{ID: "task"}},
+				callback("task", 9, event.Failed, ``, after(second)),
+				engine.Acted{Job: "a", Attempt: 2, Trigger: "callback:9", At: after(second), Wait: &engine.Wait{ID: "task"}},
+			},
+			states: "waiting a=waiting", commands: []string{"park task until 24h0m1s used 9"},
+		},
+		{
 			name: "a deadline fails the job", world: world(component(time.Minute), job("a")),
 			events: []engine.Event{requested(t0), responded("a", 1, after(second)), engine.Expired{ID: "r.a", Seq: 3, Trigger: "timeout:3", At: after(time.Hour)}},
 			states: "failed a=failed", commands: []string{"end r.a used 0", "finish"}, err: "timeout: no callback for r.a came until 2026-01-02 03:05:05 UTC (a)",

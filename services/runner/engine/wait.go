@@ -79,14 +79,29 @@ func (s *step) await(def *compose.Job, job *event.Job, w Wait) {
 	if w.Quorum <= 0 { // not given, or all
 		a.Wait.Quorum = 1 + len(w.More)
 	}
+	a.Wait.Used = s.used(w.ID)
 	for _, id := range w.More {
 		more := *a.Wait
-		more.ID = id
+		more.ID, more.Used = id, s.used(id)
 		a.More = append(a.More, &more)
 	}
 	job.Status = event.StatusWaiting
 	s.notify(event.Notice{Event: event.JobWaiting, Job: def.ID, Attempt: a.Number, Wait: a.Wait})
 	s.park(def, job)
+}
+
+// used is the last callback for an id that this run has taken already: it does not count once more.
+func (s *step) used(id string) (seq uint64) {
+	for _, job := range s.run.Jobs {
+		for _, a := range job.Attempts {
+			for _, w := range waits(a) {
+				if w.ID == id {
+					seq = max(seq, w.Used)
+				}
+			}
+		}
+	}
+	return seq
 }
 
 // park commands the wait of the last attempt, and again those of the attempts before it: a callback that was on its
