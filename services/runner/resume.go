@@ -24,20 +24,23 @@ func (r *Runner) resume(ctx context.Context, d *bus.Delivery) error {
 	if err != nil {
 		return r.discard(ctx, d, err)
 	}
-	runID, ev, fate, err := r.find(ctx, cb, d.Deliveries > 1)
+	runID, events, fate, err := r.find(ctx, cb, d.Deliveries > 1)
 	if err != nil {
 		return err
 	}
-	if ev == nil {
+	if len(events) == 0 {
 		r.fate(cb, fate)
 		return nil
 	}
 	a := r.begin(ctx, runID, callbackTrigger(cb))
 	defer a.end()
-	changed, err := a.resume(runID, ev)
+	changed := false
+	for _, ev := range events {
+		if changed, err = a.resume(runID, ev); err != nil {
+			return err
+		}
+	}
 	switch {
-	case err != nil:
-		return err
 	case changed && cb.Outcome == event.Progress:
 		fate = fateProgress
 	case changed:
@@ -51,19 +54,19 @@ func (r *Runner) resume(ctx context.Context, d *bus.Delivery) error {
 
 func callbackTrigger(cb *event.Callback) string { return fmt.Sprintf("callback:%d", cb.Seq) }
 
-// find says which run a callback belongs to, and what it is to that run; no event: nobody waits, or not yet. An early
+// find says which run a callback belongs to, and what it is to that run; no events: nobody waits, or not yet. An early
 // callback stays in the stream for the wait that may yet be made.
-func (r *Runner) find(ctx context.Context, cb *event.Callback, again bool) (runID string, ev engine.Event, fate string, err error) {
+func (r *Runner) find(ctx context.Context, cb *event.Callback, again bool) (runID string, events []engine.Event, fate string, err error) {
 	found, err := r.waits.Look(ctx, cb)
 	if err != nil {
 		return "", nil, "", fmt.Errorf("look for the wait for %s: %w", cb.ID, err)
 	}
 	now := time.Now()
-	calledBack := engine.CalledBack{Callback: *cb, Trigger: callbackTrigger(cb), At: now}
-	redelivered := engine.Redelivered{Trigger: callbackTrigger(cb), At: now}
+	redelivered := []engine.Event{engine.Redelivered{Trigger: callbackTrigger(cb), At: now}}
 	switch {
 	case found.Wait != nil:
-		return found.Wait.Run, calledBack, "", nil
+		events, err = r.inOrder(ctx, found.Wait, cb)
+		return found.Wait.Run, events, "", err
 	case found.Passed != nil && again:
 		return found.Passed.Run, redelivered, "", nil
 	case found.Passed != nil || found.Ended:
@@ -90,7 +93,34 @@ func (r *Runner) find(ctx context.Context, cb *event.Callback, again bool) (runI
 	case cb.StoredAt.Before(w.Since):
 		return w.Run, redelivered, "", nil
 	default:
-		return w.Run, calledBack, "", nil
+		return w.Run, []engine.Event{engine.CalledBack{Callback: *cb, Trigger: callbackTrigger(cb), At: now}}, "", nil
+	}
+}
+
+// inOrder gives a callback after those for the same wait that were stored before it and may still be on their way to
+// another runner: the first one stored is the first one taken. All of them count as set off by this message.
+func (r *Runner) inOrder(ctx context.Context, w *event.Wait, cb *event.Callback) ([]engine.Event, error) {
+	var events []engine.Event
+	used := w.Used
+	run, _, err := r.journal.Recall(ctx, w.Run)
+	if err != nil {
+		return nil, err
+	}
+	if run != nil {
+		used = max(used, engine.Used(run, cb.ID))
+	}
+	for from := used + 1; ; {
+		m, err := r.bus.Next(ctx, subject.StreamWaits, subject.Callback(cb.ID), from)
+		if errors.Is(err, bus.ErrNotFound) || err == nil && m.Seq >= cb.Seq {
+			return append(events, engine.CalledBack{Callback: *cb, Trigger: callbackTrigger(cb), At: time.Now()}), nil
+		}
+		if err != nil {
+			return nil, fmt.Errorf("read the callbacks for %s: %w", cb.ID, err)
+		}
+		from = m.Seq + 1
+		if before, err := bus.DecodeCallback(m); err == nil {
+			events = append(events, engine.CalledBack{Callback: *before, Trigger: callbackTrigger(cb), At: time.Now()})
+		}
 	}
 }
 

@@ -79,10 +79,10 @@ func (s *step) await(def *compose.Job, job *event.Job, w Wait) {
 	if w.Quorum <= 0 { // not given, or all
 		a.Wait.Quorum = 1 + len(w.More)
 	}
-	a.Wait.Used = s.used(w.ID)
+	a.Wait.Used = Used(s.run, w.ID)
 	for _, id := range w.More {
 		more := *a.Wait
-		more.ID, more.Used = id, s.used(id)
+		more.ID, more.Used = id, Used(s.run, id)
 		a.More = append(a.More, &more)
 	}
 	job.Status = event.StatusWaiting
@@ -90,9 +90,9 @@ func (s *step) await(def *compose.Job, job *event.Job, w Wait) {
 	s.park(def, job)
 }
 
-// used is the last callback for an id that this run has taken already: it does not count once more.
-func (s *step) used(id string) (seq uint64) {
-	for _, job := range s.run.Jobs {
+// Used is the last callback for an id that a run has taken already: it does not count once more.
+func Used(run *event.Run, id string) (seq uint64) {
+	for _, job := range run.Jobs {
 		for _, a := range job.Attempts {
 			for _, w := range waits(a) {
 				if w.ID == id {
