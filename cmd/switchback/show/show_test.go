@@ -59,7 +59,31 @@ func TestLine(t *testing.T) {
 		"message alone": {waitingJob(`"inking"`), 80, "⠋ draw  inking, waiting until 14:05:00 for r1.draw  1.5s"},
 		"narrow":        {waitingJob("40"), 40, "⠋ draw  ━━━━━━━━────────────  40%…  1.5s"},
 		"very narrow":   {waitingJob("40"), 4, "⠋ …  1.5s"},
-		"completed":     {&event.Job{Status: event.StatusCompleted, Attempts: ended[:1]}, 80, "✓ draw  completed  1.5s"},
+		"several waits": {
+			&event.Job{Status: event.StatusWaiting, Attempts: []*event.Attempt{{
+				StartedAt: at(0), Wait: &event.WaitState{ID: "a"}, More: []*event.WaitState{{ID: "b"}, {ID: "c"}},
+			}}},
+			80, "⠋ draw  waiting for a and 2 more  <1ms",
+		},
+		"delay": {
+			&event.Job{Status: event.StatusWaiting, Attempts: []*event.Attempt{{StartedAt: at(0), Due: at(time.Minute)}}},
+			80, "⠋ draw  waiting until 14:01:00  <1ms",
+		},
+		"polling": {
+			&event.Job{Status: event.StatusWaiting, Attempts: []*event.Attempt{{StartedAt: at(0), Due: at(5 * time.Second), Polls: 3}}},
+			80, "⠋ draw  polled 3 times, again in 5s  <1ms",
+		},
+		"another run": {
+			&event.Job{Status: event.StatusWaiting, Attempts: []*event.Attempt{{StartedAt: at(0), SubRun: "r2"}}},
+			80, "⠋ draw  waiting for run r2  <1ms",
+		},
+		"second round": {
+			&event.Job{Status: event.StatusRunning, Round: 2, First: 1, Attempts: []*event.Attempt{
+				{Number: 1, StartedAt: at(-time.Hour)}, {Number: 1, StartedAt: at(-time.Second)},
+			}},
+			80, "⠋ draw  running  1.0s",
+		},
+		"completed": {&event.Job{Status: event.StatusCompleted, Attempts: ended[:1]}, 80, "✓ draw  completed  1.5s"},
 		"failed": {
 			&event.Job{Status: event.StatusFailed, Attempts: ended, Error: &event.RunError{Message: "no\npaper\x1b[31m"}},
 			80, "✗ draw  failed after 3 attempts: no paper [31m  500ms",
@@ -132,8 +156,8 @@ func TestPlain(t *testing.T) {
 	failed := attempts(1)
 	failed[0].EndedAt, failed[0].Error = at(0), &event.RunError{Message: "HTTP 503"}
 	again := append(slices.Clone(failed), &event.Attempt{Number: 2, StartedAt: at(0)})
-	done := attempts(2)
-	done[1].EndedAt = at(0)
+	done := attempts(1)
+	done[0].EndedAt = at(0)
 	steps := []struct {
 		job  *event.Job
 		want []string
@@ -152,7 +176,7 @@ func TestPlain(t *testing.T) {
 		{waitingJob("95"), []string{"draw: 95%"}},
 		{&event.Job{Status: event.StatusCompleted, Attempts: done}, []string{"draw: completed in 1.5s"}},
 		{&event.Job{Status: event.StatusCompleted, Attempts: done}, nil},
-		{&event.Job{Status: event.StatusRunning, Round: 2, First: 2, Attempts: attempts(3)}, []string{"draw: started again"}},
+		{&event.Job{Status: event.StatusRunning, Round: 2, First: 1, Attempts: attempts(2)}, []string{"draw: started again"}},
 	}
 	var p Plain
 	for i, s := range steps {
