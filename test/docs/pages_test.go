@@ -1,0 +1,97 @@
+package docs_test
+
+import (
+	"errors"
+	"os"
+	"path/filepath"
+	"regexp"
+	"strings"
+	"testing"
+
+	"github.com/switchbackhq/switchback/pkg/compose"
+)
+
+// pages are the texts for users.
+func pages(t *testing.T) map[string]string {
+	t.Helper()
+	files, err := filepath.Glob(filepath.Join(root, "docs", "*.md"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	all := map[string]string{}
+	for _, file := range append(files, filepath.Join(root, "README.md"), filepath.Join(root, "ARCHITECTURE.md"), filepath.Join(root, "CONTRIBUTING.md")) {
+		data, err := os.ReadFile(file)
+		if err != nil {
+			t.Fatal(err)
+		}
+		all[file] = string(data)
+	}
+	return all
+}
+
+var yamlBlock = regexp.MustCompile("(?m)^```yaml\n((?s:.*?))^```$")
+
+// TestSnippets loads every example that is a compose file, or a part of one.
+func TestSnippets(t *testing.T) {
+	section := regexp.MustCompile(`^(listener|gateway|component|workflow|controller)s?:`)
+	for file, text := range pages(t) {
+		for _, m := range yamlBlock.FindAllStringSubmatch(text, -1) {
+			if !section.MatchString(m[1]) {
+				continue
+			}
+			// A fragment may name components that are elsewhere in the file.
+			name := filepath.Join(t.TempDir(), "switchback.yaml")
+			if err := os.WriteFile(name, []byte(m[1]), 0o600); err != nil {
+				t.Fatal(err)
+			}
+			_, err := compose.Load(compose.Options{Files: []string{name}})
+			if invalid, ok := errors.AsType[*compose.Invalid](err); ok {
+				for _, p := range invalid.Problems {
+					t.Errorf("%s: %s (%s)\n%s", file, p.Message, p.Hint, m[1])
+				}
+			} else if err != nil {
+				t.Error(err)
+			}
+		}
+	}
+}
+
+var (
+	link    = regexp.MustCompile(`\]\(([^)#\s]*)(#[^)\s]*)?\)`)
+	heading = regexp.MustCompile(`(?m)^#+ (.*)$`)
+	notWord = regexp.MustCompile(`[^\p{L}\p{N} _-]`)
+)
+
+// TestLinks follows every link within the repository, to the heading that it names.
+func TestLinks(t *testing.T) {
+	all := pages(t)
+	for file, text := range all {
+		for _, m := range link.FindAllStringSubmatch(text, -1) {
+			if strings.Contains(m[1], "://") {
+				continue
+			}
+			target := file
+			if m[1] != "" {
+				target = filepath.Join(filepath.Dir(file), m[1])
+			}
+			if _, err := os.Stat(target); err != nil {
+				t.Errorf("%s: there is no %s", file, m[1])
+				continue
+			}
+			if m[2] == "" || filepath.Ext(target) != ".md" {
+				continue
+			}
+			page, ok := all[target]
+			if !ok {
+				continue
+			}
+			found := false
+			for _, h := range heading.FindAllStringSubmatch(page, -1) {
+				found = found || "#"+strings.ReplaceAll(notWord.ReplaceAllString(strings.ToLower(h[1]), ""), " ", "-") == m[2]
+			}
+			if !found {
+				t.Errorf("%s: there is no heading for %s%s", file, m[1], m[2])
+			}
+		}
+	}
+}
