@@ -12,6 +12,7 @@ import (
 type provisionCommand struct {
 	Replicas int `default:"1" placeholder:"N" help:"On how many servers of the NATS cluster each stream lies: 1, 3 or 5 (${default})."`
 	system
+	format
 }
 
 // provisionTimeout bounds the making of the streams.
@@ -25,7 +26,9 @@ func (p *provisionCommand) Run(ctx context.Context, s *streams) error {
 		if err := c.Provision(ctx, bus.Layout{Replicas: p.Replicas}); err != nil {
 			return err
 		}
-		fmt.Fprintln(s.out, "The streams and buckets are there.")
-		return nil
+		return p.print(s, map[string]bool{"provisioned": true}, func() error {
+			fmt.Fprintln(s.out, "The streams and buckets are there.")
+			return nil
+		})
 	})
 }
