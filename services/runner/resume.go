@@ -57,6 +57,10 @@ func callbackTrigger(cb *event.Callback) string { return fmt.Sprintf("callback:%
 // find says which run a callback belongs to, and what it is to that run; no events: nobody waits, or not yet. An early
 // callback stays in the stream for the wait that may yet be made.
 func (r *Runner) find(ctx context.Context, cb *event.Callback, again bool) (runID string, events []engine.Event, fate string, err error) {
+	if runID, ok := r.remembered(cb.ID); ok {
+		events, err = r.inOrder(ctx, &event.Wait{Run: runID}, cb)
+		return runID, events, "", err
+	}
 	found, err := r.waits.Look(ctx, cb)
 	if err != nil {
 		return "", nil, "", fmt.Errorf("look for the wait for %s: %w", cb.ID, err)
@@ -97,6 +101,18 @@ func (r *Runner) find(ctx context.Context, cb *event.Callback, again bool) (runI
 	}
 }
 
+// remembered finds the run of an attempt's own id among those that this runner has saved last: such an id can be waited
+// for by no other run, so its wait need not be looked up. The document decides, as ever.
+func (r *Runner) remembered(id string) (runID string, ok bool) {
+	for dot := strings.LastIndexByte(id, '.'); dot > 0; dot = strings.LastIndexByte(id[:dot], '.') {
+		run := r.journal.Recent(id[:dot])
+		if run != nil && engine.Waits(run, id) {
+			return run.ID, true
+		}
+	}
+	return "", false
+}
+
 // inOrder gives a callback after those for the same wait that were stored before it and may still be on their way to
 // another runner: the first one stored is the first one taken. All of them count as set off by this message.
 func (r *Runner) inOrder(ctx context.Context, w *event.Wait, cb *event.Callback) ([]engine.Event, error) {
@@ -118,6 +134,9 @@ func (r *Runner) inOrder(ctx context.Context, w *event.Wait, cb *event.Callback)
 			return nil, fmt.Errorf("read the callbacks for %s: %w", cb.ID, err)
 		}
 		from = m.Seq + 1
+		if run != nil && m.Time.Before(run.CreatedAt) {
+			continue // counts for this run only where its parker has said so
+		}
 		if before, err := bus.DecodeCallback(m); err == nil {
 			events = append(events, engine.CalledBack{Callback: *before, Trigger: callbackTrigger(cb), At: time.Now()})
 		}

@@ -90,6 +90,21 @@ func (s *step) await(def *compose.Job, job *event.Job, w Wait) {
 	s.park(def, job)
 }
 
+// Waits tells whether an attempt of a run waits for an id that is its own.
+func Waits(run *event.Run, id string) bool {
+	for name, job := range run.Jobs {
+		if job.Status.Ended() {
+			continue
+		}
+		for _, a := range round(job) {
+			if a.Wait != nil && a.Wait.ID == id && id == InvocationID(run.ID, name, a.Number) {
+				return true
+			}
+		}
+	}
+	return false
+}
+
 // Used is the last callback for an id that a run has taken already: it does not count once more.
 func Used(run *event.Run, id string) (seq uint64) {
 	for _, job := range run.Jobs {

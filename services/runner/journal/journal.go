@@ -56,6 +56,12 @@ func (j *Journal) Recall(ctx context.Context, id string) (*event.Run, Revision, 
 	return j.Load(ctx, id)
 }
 
+// Recent gives the document as this journal last saw it, or nil where it does not remember it.
+func (j *Journal) Recent(id string) *event.Run {
+	r, _ := j.recent.Get(id)
+	return r.run
+}
+
 // Load gives the document as it is, or nil and revision 0 where there is none.
 func (j *Journal) Load(ctx context.Context, id string) (*event.Run, Revision, error) {
 	e, err := j.bucket.Get(ctx, id)

@@ -1,0 +1,89 @@
+package journal_test
+
+import (
+	"errors"
+	"testing"
+	"time"
+
+	"go.uber.org/goleak"
+
+	"github.com/switchbackhq/switchback/pkg/bus"
+	"github.com/switchbackhq/switchback/pkg/bus/bustest"
+	"github.com/switchbackhq/switchback/pkg/event"
+	"github.com/switchbackhq/switchback/pkg/subject"
+	"github.com/switchbackhq/switchback/services/runner/journal"
+)
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+
+func TestSaveIsFenced(t *testing.T) {
+	b := bustest.Connect(t, bus.Options{URL: bustest.Start(t).URL()})
+	if err := b.Provision(t.Context(), bus.Layout{}); err != nil {
+		t.Fatal(err)
+	}
+	one, two := journal.New(b.Bucket(subject.BucketRuns), time.Hour), journal.New(b.Bucket(subject.BucketRuns), time.Hour)
+	ctx := t.Context()
+
+	if run, rev, err := one.Load(ctx, "r"); run != nil || rev != 0 || err != nil {
+		t.Fatalf("a run that is not there: %+v, %d, %v", run, rev, err)
+	}
+	first, _, err := one.Save(ctx, &event.Run{ID: "r", Status: event.StatusRunning}, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, _, err := two.Save(ctx, &event.Run{ID: "r", Status: event.StatusFailed}, 0); !errors.Is(err, journal.ErrConflict) {
+		t.Errorf("a second first save: %v", err)
+	}
+	// Another runner goes on: what the first one remembers is out of date, and a save says so.
+	run, rev, err := two.Load(ctx, "r")
+	if err != nil || rev != first {
+		t.Fatalf("load: %d, %v", rev, err)
+	}
+	run.Status = event.StatusWaiting
+	second, _, err := two.Save(ctx, run, rev)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if run, rev, err := one.Recall(ctx, "r"); err != nil || rev != first || run.Status != event.StatusRunning {
+		t.Errorf("recalled: %+v, %d, %v", run, rev, err)
+	}
+	if _, _, err := one.Save(ctx, &event.Run{ID: "r", Status: event.StatusFailed}, first); !errors.Is(err, journal.ErrConflict) {
+		t.Errorf("a save on what is out of date: %v", err)
+	}
+	if one.Recent("r") != nil {
+		t.Error("a run that changed behind its back is still remembered")
+	}
+	if run, rev, err := one.Recall(ctx, "r"); err != nil || rev != second || run.Status != event.StatusWaiting {
+		t.Errorf("recalled: %+v, %d, %v", run, rev, err)
+	}
+}
+
+func TestOnlyEndedRunsExpire(t *testing.T) {
+	b := bustest.Connect(t, bus.Options{URL: bustest.Start(t).URL()})
+	if err := b.Provision(t.Context(), bus.Layout{}); err != nil {
+		t.Fatal(err)
+	}
+	j := journal.New(b.Bucket(subject.BucketRuns), time.Second)
+	if _, _, err := j.Save(t.Context(), &event.Run{ID: "asleep", Status: event.StatusWaiting}, 0); err != nil {
+		t.Fatal(err)
+	}
+	if _, _, err := j.Save(t.Context(), &event.Run{ID: "ended", Status: event.StatusCompleted}, 0); err != nil {
+		t.Fatal(err)
+	}
+	deadline := time.Now().Add(30 * time.Second)
+	for {
+		run, _, err := j.Load(t.Context(), "ended")
+		if err != nil {
+			t.Fatal(err)
+		}
+		if run == nil {
+			break
+		}
+		if time.Now().After(deadline) {
+			t.Fatal("an ended run is kept for ever")
+		}
+	}
+	if run, _, err := j.Load(t.Context(), "asleep"); err != nil || run == nil {
+		t.Errorf("a run that sleeps has gone: %v", err)
+	}
+}
