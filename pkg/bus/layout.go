@@ -57,15 +57,16 @@ func (b *Bus) Provision(ctx context.Context, l Layout) error {
 	l = l.withDefaults()
 	b.layout.Store(&l)
 	for _, want := range l.streams() {
-		_, err := b.js.CreateStream(ctx, want)
-		if err == nil {
-			b.log.Info("made a stream", slog.String("stream", want.Name), slog.Int("replicas", want.Replicas))
-			continue
-		}
-		if !errors.Is(err, jetstream.ErrStreamNameAlreadyInUse) {
-			return b.provisionError(err, "stream "+want.Name)
-		}
 		s, err := b.js.Stream(ctx, want.Name)
+		if errors.Is(err, jetstream.ErrStreamNotFound) {
+			if _, err = b.js.CreateStream(ctx, want); err == nil {
+				b.log.Info("made a stream", slog.String("stream", want.Name), slog.Int("replicas", want.Replicas))
+				continue
+			}
+			if errors.Is(err, jetstream.ErrStreamNameAlreadyInUse) { // another service was quicker
+				s, err = b.js.Stream(ctx, want.Name)
+			}
+		}
 		if err != nil {
 			return b.provisionError(err, "stream "+want.Name)
 		}
