@@ -1,31 +1,22 @@
 package listener
 
 import (
-	"context"
 	"fmt"
-	"net/netip"
 
 	"github.com/prometheus/client_golang/prometheus"
-	"golang.org/x/time/rate"
 
 	"github.com/switchbackhq/switchback/pkg/compose"
 	"github.com/switchbackhq/switchback/pkg/event"
 	"github.com/switchbackhq/switchback/pkg/fault"
 	"github.com/switchbackhq/switchback/services/listener/ingress"
+	"github.com/switchbackhq/switchback/services/listener/verify"
 )
-
-// Verifier tells whether a request comes from whom it seems to come from. It sees the request as it was sent.
-type Verifier interface {
-	Verify(ctx context.Context, r *ingress.Request) error
-}
 
 // endpoint is a callback or trigger with all that stands around its mapping.
 type endpoint struct {
 	*ingress.Endpoint
-	verifier  Verifier
-	limit     *rate.Limiter
-	allowFrom []netip.Prefix
-	respond   *compose.Respond
+	guard
+	respond *compose.Respond
 
 	requests map[verdict]prometheus.Counter
 	items    map[event.Outcome]prometheus.Counter
@@ -41,11 +32,12 @@ const (
 	partial  verdict = "partial"  // in bulk: some items were refused
 	busy     verdict = "busy"     // no slot in time
 	asked    verdict = "asked"    // OPTIONS and HEAD
+	shaken   verdict = "handshake"
 )
 
 // verdicts lists all that a request's count may be labelled with.
 func verdicts() []verdict {
-	all := []verdict{accepted, progress, partial, busy, asked}
+	all := []verdict{accepted, progress, partial, busy, asked, shaken}
 	for _, c := range []fault.Code{
 		fault.Invalid, fault.Unauthorized, fault.Forbidden, fault.NotFound, fault.Method, fault.TooLarge, fault.Unusable,
 		fault.TooMany, fault.Internal, fault.Unavailable, fault.Timeout,
@@ -73,14 +65,18 @@ func newEndpoint(m *metrics, listener, path string) *endpoint {
 const runRequested event.Outcome = "run"
 
 // addEndpoints compiles the listener's endpoints.
-func (s *server) addEndpoints(m *metrics) error {
+func (s *server) addEndpoints(m *metrics, fetch verify.Fetcher) error {
+	env := &ingress.Request{Env: s.getenv}
 	var order []*ingress.Endpoint
 	add := func(in *ingress.Endpoint, o options) error {
 		e := newEndpoint(m, s.conf.ID, in.Path)
 		e.Endpoint, e.respond = in, o.respond
-		if err := e.guard(o); err != nil {
+		var err error
+		if e.guard, err = newGuard(o, env, fetch); err != nil {
 			return fmt.Errorf("endpoint %s %s of listener %s: %w", in.Method, in.Path, s.conf.ID, err)
 		}
+		s.shakes = s.shakes || len(e.handshakes) > 0
+		s.verifies = s.verifies || e.verifier != nil
 		s.endpoints[in] = e
 		order = append(order, in)
 		return nil
@@ -98,54 +94,5 @@ func (s *server) addEndpoints(m *metrics) error {
 		}
 	}
 	s.router = ingress.NewRouter(order)
-	return nil
-}
-
-// options are what callbacks and triggers have in common.
-type options struct {
-	verify    *compose.Verify
-	handshake *compose.Handshake
-	respond   *compose.Respond
-	rateLimit *compose.Rate
-	allowFrom []string
-}
-
-// guard sets what stands before the mapping. What cannot be checked yet is refused: an endpoint that should verify
-// its requests must never take them unverified.
-func (e *endpoint) guard(o options) error {
-	switch {
-	case o.verify != nil:
-		return fault.New(fault.Usage, "verify: "+o.verify.Type+" is not supported by this build, and without it anybody could call",
-			"use a build that verifies, or take verify out of the file")
-	case o.handshake != nil:
-		return fault.New(fault.Usage, "handshake: "+o.handshake.Type+" is not supported by this build",
-			"use a build that answers handshakes, or take handshake out of the file")
-	}
-	if o.rateLimit != nil {
-		e.limit = rate.NewLimiter(rate.Limit(float64(o.rateLimit.Count)/o.rateLimit.Per.Seconds()), o.rateLimit.Count)
-	}
-	var err error
-	if e.allowFrom, err = networks(o.allowFrom); err != nil {
-		return fault.Wrap(err, fault.Invalid, "allow_from", "write addresses or networks: 192.0.2.0/24")
-	}
-	return nil
-}
-
-var (
-	errNotAllowed = fault.New(fault.Forbidden, "this address may not call here", "")
-	errTooMany    = fault.New(fault.TooMany, "too many requests for this endpoint", "send fewer, or the same ones later")
-)
-
-// admit tells whether the request may be mapped.
-func (e *endpoint) admit(ctx context.Context, r *ingress.Request) error {
-	if len(e.allowFrom) > 0 && !within(e.allowFrom, r.Remote) {
-		return errNotAllowed
-	}
-	if e.limit != nil && !e.limit.AllowN(r.ReceivedAt, 1) {
-		return errTooMany
-	}
-	if e.verifier != nil {
-		return e.verifier.Verify(ctx, r)
-	}
 	return nil
 }

@@ -12,12 +12,16 @@ import (
 	"github.com/switchbackhq/switchback/pkg/event"
 	"github.com/switchbackhq/switchback/pkg/fault"
 	"github.com/switchbackhq/switchback/services/listener/ingress"
+	"github.com/switchbackhq/switchback/services/listener/verify"
 )
 
 // job is the work on one request. It is reused.
 type job struct {
 	ingress.Request
 	endpoint *endpoint
+	target   string // path and query exactly as received
+	proxied  bool   // by a proxy that is trusted
+	wire     *verify.Request
 	items    []ingress.Item
 	fates    []fate
 	err      error // why it was not accepted
@@ -51,12 +55,13 @@ func (s *server) handle(ctx *fasthttp.RequestCtx) {
 		s.jobs.Put(j)
 	}()
 	j.endpoint = s.elsewhere
-	s.describe(ctx, &j.Request)
+	s.describe(ctx, j)
 	s.finish(ctx, j, s.answer(ctx, j))
 }
 
 // describe notes what came in.
-func (s *server) describe(ctx *fasthttp.RequestCtx, r *ingress.Request) {
+func (s *server) describe(ctx *fasthttp.RequestCtx, j *job) {
+	r := &j.Request
 	h := &ctx.Request.Header
 	r.ReceivedAt = time.Now()
 	if id := h.Peek("X-Request-Id"); goodRequestID(id) {
@@ -68,7 +73,7 @@ func (s *server) describe(ctx *fasthttp.RequestCtx, r *ingress.Request) {
 	r.Path = string(ctx.URI().PathOriginal())
 	r.Query = string(ctx.URI().QueryString())
 	r.Header, r.Body, r.MaxBody, r.Env = h, ctx.Request.Body(), s.maxBody, s.getenv
-	r.Remote = s.remote(ctx)
+	r.Remote, j.proxied = s.remote(ctx)
 	if trace := h.Peek("Traceparent"); goodTrace(trace) {
 		r.Trace = string(trace)
 	}
@@ -117,26 +122,74 @@ func (s *server) answer(ctx *fasthttp.RequestCtx, j *job) verdict {
 		return writeStatus(ctx, j.ID, fasthttp.StatusRequestURITooLong, fault.New(fault.TooLarge, "the URL is too long", ""))
 	}
 	m := s.router.Match(j.Method, j.Path, j.Params)
-	if len(m.Endpoints) == 0 {
+	var shakers []*ingress.Endpoint
+	if s.shakes && m.Found {
+		shakers = s.router.At(j.Path)
+	}
+	switch {
+	case len(m.Endpoints) > 0:
+		j.Params, j.endpoint = m.Params, s.endpoints[m.Endpoints[0]]
+	case len(shakers) == 0:
 		return s.elsewhereAnswer(ctx, j, m.Found)
 	}
-	j.Params, j.endpoint = m.Params, s.endpoints[m.Endpoints[0]]
 	if err := s.gate.enter(s.working); err != nil {
 		return s.unavailable(ctx, j, busy, fault.Wrap(err, fault.Unavailable, "the listener is busy", "send it again later"))
 	}
 	defer s.gate.leave()
+	if s.verifies || s.shakes {
+		j.target = target(ctx)
+	}
+	if v, handled := s.shake(ctx, j, shakers); handled {
+		return v
+	}
+	if len(m.Endpoints) == 0 {
+		return s.elsewhereAnswer(ctx, j, m.Found)
+	}
 	e, err := s.choose(j, m.Endpoints)
 	if err == nil {
 		j.endpoint = e
-		err = e.admit(s.working, &j.Request)
-	}
-	if err == nil {
 		err = s.take(j)
 	}
 	if err != nil {
 		return s.problem(ctx, j, err)
 	}
 	return s.settle(ctx, j)
+}
+
+// target gives path and query as they stand in the request line, which may hold a whole URL.
+func target(ctx *fasthttp.RequestCtx) string {
+	if uri := ctx.RequestURI(); len(uri) > 0 && uri[0] == '/' {
+		return string(uri)
+	}
+	u := ctx.URI()
+	if q := u.QueryString(); len(q) > 0 {
+		return string(u.PathOriginal()) + "?" + string(q)
+	}
+	return string(u.PathOriginal())
+}
+
+// shake answers a handshake of any endpoint at the path, whatever method that endpoint takes.
+func (s *server) shake(ctx *fasthttp.RequestCtx, j *job, at []*ingress.Endpoint) (v verdict, handled bool) {
+	var refused error
+	for _, in := range at {
+		e := s.endpoints[in]
+		if !e.allows(j.Remote) {
+			continue
+		}
+		r, ours, err := e.shake(s.working, j, s.bases)
+		if !ours {
+			continue
+		}
+		j.endpoint = e
+		if err == nil {
+			return writeHandshake(ctx, r), true
+		}
+		refused = err
+	}
+	if refused != nil {
+		return s.problem(ctx, j, refused), true
+	}
+	return "", false
 }
 
 // elsewhereAnswer answers what no endpoint takes.
@@ -157,16 +210,32 @@ func (s *server) elsewhereAnswer(ctx *fasthttp.RequestCtx, j *job, found bool) v
 	}
 }
 
-// choose gives the first endpoint whose when holds.
+// choose gives the first endpoint that admits the request and whose when holds. Nothing is decoded for an endpoint that
+// does not admit it.
 func (s *server) choose(j *job, candidates []*ingress.Endpoint) (*endpoint, error) {
+	var refused error
+	admitted := false
 	for _, c := range candidates {
+		e := s.endpoints[c]
+		if err := e.admit(s.working, j, s.bases); err != nil {
+			refused = err
+			continue
+		}
+		admitted = true
 		ok, err := c.Takes(&j.Request)
 		if err != nil {
 			return nil, err
 		}
-		if ok {
-			return s.endpoints[c], nil
+		if !ok {
+			continue
 		}
+		if e.limit != nil && !e.limit.AllowN(j.ReceivedAt, 1) {
+			return nil, errTooMany
+		}
+		return e, nil
+	}
+	if !admitted {
+		return nil, refused
 	}
 	return nil, fault.New(fault.Unusable, "no endpoint at this path takes this request", "none of their conditions (when) holds for it")
 }

@@ -15,6 +15,8 @@ import (
 	"github.com/switchbackhq/switchback/pkg/compose"
 	"github.com/switchbackhq/switchback/pkg/event"
 	"github.com/switchbackhq/switchback/pkg/fault"
+	"github.com/switchbackhq/switchback/services/listener/verify"
+	"github.com/switchbackhq/switchback/services/listener/verify/fetch"
 )
 
 // Publisher stores what a listener takes. It returns nil only when JetStream holds it; *bus.Bus is one.
@@ -23,21 +25,31 @@ type Publisher interface {
 	PublishRunRequest(ctx context.Context, r *event.RunRequest) (bus.Ack, error)
 }
 
+// Store is what a listener reads and writes besides; *bus.Bus is one.
+type Store interface {
+	Bucket(name string) *bus.Bucket
+}
+
 // Deps is what a Listener works with.
 type Deps struct {
 	Bus      Publisher
+	Store    Store // nil: Bus, where it is one
 	Document *compose.Document
 	Logger   *slog.Logger                     // nil: silent
 	Registry prometheus.Registerer            // nil: no metrics
 	Getenv   func(name string) (string, bool) // for ${env.X}; nil: the process's
+	Fetch    verify.Fetcher                   // gets keys and certificates; nil: over https
 }
 
 // Listener serves the listeners of a compose file. It keeps nothing: any number of it may serve the same file.
 type Listener struct {
-	servers []*server
-	log     *slog.Logger
-	config  Config
-	ready   chan struct{}
+	servers  []*server
+	store    Store
+	gateways *gateways
+	fetch    *fetch.Client // our own, to be closed
+	log      *slog.Logger
+	config   Config
+	ready    chan struct{}
 }
 
 // Address is where one listener of the file is served.
@@ -55,6 +67,9 @@ func New(c Config, d Deps) (*Listener, error) {
 	if d.Getenv == nil {
 		d.Getenv = os.LookupEnv
 	}
+	if d.Store == nil {
+		d.Store, _ = d.Bus.(Store)
+	}
 	c = c.withDefaults()
 	if err := c.validate(); err != nil {
 		return nil, fault.Wrap(err, fault.Usage, "the listener's settings are not usable", "")
@@ -63,18 +78,22 @@ func New(c Config, d Deps) (*Listener, error) {
 	if err != nil {
 		return nil, err
 	}
-	l := &Listener{log: d.Logger, config: c, ready: make(chan struct{})}
+	l := &Listener{store: d.Store, gateways: &gateways{}, log: d.Logger, config: c, ready: make(chan struct{})}
 	for _, id := range c.Listeners {
 		if !slices.ContainsFunc(d.Document.Listeners, func(l *compose.Listener) bool { return l.ID == id }) {
 			return nil, fault.New(fault.Usage, "the file has no listener "+id, "name one of its listeners, or none for all")
 		}
+	}
+	if d.Fetch == nil {
+		l.fetch = fetch.New(nil)
+		d.Fetch = l.fetch
 	}
 	var errs []error
 	for _, cl := range d.Document.Listeners {
 		if len(c.Listeners) > 0 && !slices.Contains(c.Listeners, cl.ID) {
 			continue
 		}
-		s, err := newServer(c, d, m, cl)
+		s, err := newServer(c, d, m, l.gateways, cl)
 		if err != nil {
 			errs = append(errs, err)
 			continue
@@ -126,7 +145,17 @@ func (l *Listener) Run(ctx context.Context) error {
 	defer abandon()
 
 	failed := make(chan error, len(l.servers))
-	var accepting sync.WaitGroup
+	var accepting, aside sync.WaitGroup
+	if l.fetch != nil {
+		defer l.fetch.Close()
+	}
+	defer aside.Wait()
+	if l.store != nil && slices.ContainsFunc(l.servers, func(s *server) bool { return s.verifies }) {
+		// Some signatures cover the address that the sender has called.
+		watching, unwatch := context.WithCancel(working)
+		defer unwatch()
+		aside.Go(func() { l.gateways.watch(watching, l.store, l.log) })
+	}
 	for _, s := range l.servers {
 		accepting.Go(func() {
 			if err := s.serve(working); err != nil {

@@ -274,3 +274,17 @@ func (s *service) read(c net.Conn) *response {
 	}
 	return &response{res.StatusCode, res.Header, string(body), res.Close}
 }
+
+// nothing is a Fetcher that nobody answers.
+type nothing struct{}
+
+func (nothing) Fetch(context.Context, string) ([]byte, error) { return nil, errors.New("no way there") }
+
+func encode(t testing.TB, v any) []byte {
+	t.Helper()
+	data, err := json.Marshal(v)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return data
+}

@@ -10,16 +10,17 @@ import (
 )
 
 // remote is the client's address: the connection's, or where that is a trusted proxy the one that it forwards for.
-func (s *server) remote(ctx *fasthttp.RequestCtx) netip.Addr {
+// proxied tells the latter.
+func (s *server) remote(ctx *fasthttp.RequestCtx) (client netip.Addr, proxied bool) {
 	tcp, ok := ctx.RemoteAddr().(*net.TCPAddr)
 	if !ok {
-		return netip.Addr{}
+		return netip.Addr{}, false
 	}
 	addr := tcp.AddrPort().Addr().Unmap().WithZone("")
 	if len(s.proxies) == 0 || !within(s.proxies, addr) {
-		return addr
+		return addr, false
 	}
-	return forwarded(s.proxies, addr, ctx.Request.Header.PeekAll("X-Forwarded-For"))
+	return forwarded(s.proxies, addr, ctx.Request.Header.PeekAll("X-Forwarded-For")), true
 }
 
 // forwarded walks X-Forwarded-For from its end: each trusted proxy vouches for the address before it.

@@ -223,8 +223,10 @@ func TestWhatCannotBeServedIsRefused(t *testing.T) {
 		config     listener.Config
 		want       string
 	}{
-		{"verify", `listener: {path: /a, verify: {type: github, secret: s}}`, listener.Config{}, "github"},
-		{"handshake", `listener: {path: /a, handshake: slack}`, listener.Config{}, "slack"},
+		{"unset secret", `listener: {path: /a, verify: {type: github, secret: "${env.GITHUB_SECRET}"}}`, listener.Config{}, "GITHUB_SECRET"},
+		{"unset old secret", `listener: {path: /a, verify: {type: github, secrets: [s, "${env.OLD_SECRET}"]}}`, listener.Config{}, "OLD_SECRET"},
+		{"unset option", `listener: {path: /a, verify: {type: meta, secret: s, verify_token: "${env.META_TOKEN}"}}`, listener.Config{}, "META_TOKEN"},
+		{"handshake that signs", `listener: {path: /a, handshake: zoom}`, listener.Config{}, "zoom"},
 		{"no listener", `component: {id: c, type: logger, message: x}`, listener.Config{}, "no listener"},
 		{"unknown id", `listener: {id: a, path: /a}`, listener.Config{Listeners: []string{"b"}}, "b"},
 		{"negative timeout", `listener: {path: /a}`, listener.Config{QueueTimeout: -1, IdleTimeout: -1}, "idle_timeout"},

@@ -37,6 +37,9 @@ type server struct {
 	gate      *gate
 	maxBody   int64
 	proxies   []netip.Prefix
+	gateways  *gateways
+	shakes    bool // some endpoint answers handshakes
+	verifies  bool // some endpoint verifies
 
 	http    *fasthttp.Server
 	tls     *tls.Config
@@ -51,16 +54,16 @@ type server struct {
 	publish  prometheus.Observer
 }
 
-func newServer(c Config, d Deps, m *metrics, l *compose.Listener) (*server, error) {
+func newServer(c Config, d Deps, m *metrics, known *gateways, l *compose.Listener) (*server, error) {
 	s := &server{
 		conf: l, config: c, bus: d.Bus, getenv: d.Getenv, log: d.Logger.With(slog.String("listener", l.ID)), metrics: m,
 		endpoints: map[*ingress.Endpoint]*endpoint{}, elsewhere: newEndpoint(m, l.ID, ""),
-		maxBody: l.MaxBodySize, storm: rate.Sometimes{First: 10, Interval: time.Second},
+		gateways: known, maxBody: l.MaxBodySize, storm: rate.Sometimes{First: 10, Interval: time.Second},
 		gate:     newGate(l.MaxConcurrentCount, c.QueueLength, c.QueueTimeout),
 		inFlight: m.inFlight.WithLabelValues(l.ID), bytes: m.bytes.WithLabelValues(l.ID), publish: m.publish.WithLabelValues(l.ID),
 	}
 	s.jobs.New = func() any { return new(job) }
-	if err := s.addEndpoints(m); err != nil {
+	if err := s.addEndpoints(m, d.Fetch); err != nil {
 		return nil, err
 	}
 	var err error
@@ -142,6 +145,14 @@ func (s *server) serveConn(c *conn) {
 func (s *server) stop(ctx context.Context, abandon func()) {
 	_ = s.socket.Close()
 	s.conns.stop(ctx, abandon)
+}
+
+// port is the one that is listened on, which the file may leave open.
+func (s *server) port() int {
+	if tcp, ok := s.socket.Addr().(*net.TCPAddr); ok {
+		return tcp.Port
+	}
+	return s.conf.Port
 }
 
 func (s *server) address() Address {

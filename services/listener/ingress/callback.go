@@ -188,18 +188,26 @@ func headerLine(s string) string {
 // delivery makes the id by which JetStream recognises a repeated delivery: of the sender's id, the endpoint and the
 // callback's id, so that neither can stand for another's. It is "" where the sender gives none.
 func (e *Endpoint) delivery(r *Request, id string, i int) (string, error) {
-	if e.dedupe == nil {
+	given, ofItem := r.Delivery, false
+	switch {
+	case e.dedupe != nil:
+		s, err := e.dedupe.scalar(r)
+		if err != nil {
+			return "", unusable("dedupe_by", err)
+		}
+		given, ofItem = s.text, e.dedupe.reads("item")
+	case r.DeliveryItem != "":
+		v, err := r.itemValue(expr.Path{{Name: r.DeliveryItem}})
+		if err != nil {
+			return "", unusable("the item's "+r.DeliveryItem, err)
+		}
+		given, ofItem = value.Text(v), true
+	}
+	if given == "" {
 		return "", nil
 	}
-	s, err := e.dedupe.scalar(r)
-	if err != nil {
-		return "", unusable("dedupe_by", err)
-	}
-	if s.text == "" {
-		return "", nil
-	}
-	parts := []string{e.scope, s.text, id}
-	if e.bulk && !e.dedupe.reads("item") {
+	parts := []string{e.scope, given, id}
+	if e.bulk && !ofItem {
 		parts = append(parts, strconv.Itoa(i)) // one delivery id for all items
 	}
 	sum := sha256.Sum256([]byte(strings.Join(quoted(parts), " ")))

@@ -21,6 +21,9 @@ type Request struct {
 	ReceivedAt time.Time
 	Trace      string // W3C traceparent
 	Body       []byte // as sent: the content encoding is undone here
+	// Delivery is the id of this delivery as its verified sender gives it, and DeliveryItem the field of each item that
+	// holds one. They count where there is no dedupe_by.
+	Delivery, DeliveryItem string
 	// MaxBody bounds the body without its content encoding.
 	MaxBody int64
 	// Env looks up ${env.X}.

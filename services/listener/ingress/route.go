@@ -81,6 +81,17 @@ func (r *Router) Match(method, path string, params []Param) Match {
 	return m
 }
 
+// At gives every endpoint of the path, whatever its method.
+func (r *Router) At(path string) []*Endpoint {
+	var all []*Endpoint
+	for _, rt := range r.patterns {
+		if _, ok := rt.match(path, nil); ok {
+			all = append(all, rt.endpoints...)
+		}
+	}
+	return all
+}
+
 // Allow lists the methods that the path takes, sorted.
 func (r *Router) Allow(path string) []string {
 	var methods []string
