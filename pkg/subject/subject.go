@@ -216,7 +216,7 @@ func unescapeToken(t string) (string, error) {
 			if hi < 0 || lo < 0 {
 				return "", fmt.Errorf("%q is not =HH", t[i:i+3])
 			}
-			if d := byte(hi)<<4 | byte(lo); !safe(d) { //nolint:gosec // both are below 16
+			if d := byte(hi)<<4 | byte(lo); !safe(d) {
 				b.WriteByte(d)
 			} else {
 				return "", fmt.Errorf("%q escapes a byte that needs none", t[i:i+3])
