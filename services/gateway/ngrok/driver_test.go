@@ -19,10 +19,12 @@ import (
 	"github.com/switchbackhq/switchback/services/gateway/tunnel"
 )
 
-// The library's heartbeats outlive their session by up to one interval.
+// The library's heartbeats outlive their session by up to one interval, and its attempts to connect by their pause.
 func TestMain(m *testing.M) {
 	goleak.VerifyTestMain(m, goleak.IgnoreTopFunction("golang.ngrok.com/muxado/v2.(*Heartbeat).requester"),
-		goleak.IgnoreTopFunction("golang.ngrok.com/muxado/v2.(*Heartbeat).check"))
+		goleak.IgnoreTopFunction("golang.ngrok.com/muxado/v2.(*Heartbeat).check"),
+		goleak.IgnoreAnyFunction("golang.ngrok.com/ngrok/v2/internal/tunnel/client.(*reconnectingSession).createTunnelClientSession.func1"),
+		goleak.IgnoreAnyFunction("golang.ngrok.com/ngrok/v2/internal/tunnel/client.(*reconnectingSession).createTunnelClientSession.func2"))
 }
 
 // patience only ends a test that has failed.

@@ -1,0 +1,235 @@
+// Package cloudflare holds Cloudflare tunnels by a cloudflared process that it supervises: a tunnel.Driver.
+package cloudflare
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"net"
+	"net/http"
+	"os"
+	"path/filepath"
+	"strings"
+	"time"
+
+	"github.com/switchbackhq/switchback/services/gateway/tunnel"
+)
+
+// Settings say which tunnel: a quick one, or a named one by Token, or by Tunnel and CredentialsFile.
+type Settings struct {
+	Binary          string // path of cloudflared; empty: it is looked for in PATH
+	Token           string
+	Tunnel          string
+	CredentialsFile string
+	Hostname        string   // that leads to a named tunnel
+	StateDir        string   // where processes are noted; empty: the folder for temporary files
+	Env             []string // added to the process's environment, which is else nearly empty
+	Log             *slog.Logger
+
+	// Bounds; zero means the default. Patience is for a process that is starting or has lost its connections.
+	Patience time.Duration // 90 s
+	Poll     time.Duration // between two looks at whether it is ready; 500 ms
+}
+
+const (
+	defaultPatience = 90 * time.Second
+	defaultPoll     = 500 * time.Millisecond
+	stopTime        = 7 * time.Second // more than cloudflared's own grace period
+)
+
+// Driver runs one cloudflared for each tunnel.
+type Driver struct {
+	s      Settings
+	client *http.Client
+}
+
+// New makes a Driver.
+func New(s Settings) *Driver {
+	if s.Patience <= 0 {
+		s.Patience = defaultPatience
+	}
+	if s.Poll <= 0 {
+		s.Poll = defaultPoll
+	}
+	if s.Log == nil {
+		s.Log = slog.New(slog.DiscardHandler)
+	}
+	if s.StateDir == "" {
+		s.StateDir = filepath.Join(os.TempDir(), fmt.Sprintf("switchback-gateway-%d", os.Getuid()))
+	}
+	return &Driver{s: s, client: &http.Client{Timeout: 2 * time.Second, Transport: &http.Transport{DisableKeepAlives: true}}}
+}
+
+// Run holds one tunnel until ctx ends or its process does.
+func (d *Driver) Run(ctx context.Context, spec tunnel.Spec, report func(tunnel.Observation)) (err error) {
+	binary, err := find(d.s.Binary)
+	if err != nil {
+		return err
+	}
+	if err := os.MkdirAll(d.s.StateDir, 0o700); err != nil {
+		return &tunnel.Error{Class: tunnel.Config, Err: err, Message: "cannot make the folder for cloudflared: " + err.Error(), Hint: "set state_dir"}
+	}
+	home, err := os.MkdirTemp(d.s.StateDir, "cloudflared-")
+	if err != nil {
+		return &tunnel.Error{Class: tunnel.Config, Err: err, Message: "cannot make a folder for cloudflared: " + err.Error(), Hint: "set state_dir"}
+	}
+	defer func() { _ = os.RemoveAll(home) }()
+	upstream := "http://" + spec.Target
+	if d.s.Token == "" { // what a token's tunnel leads to is set at Cloudflare, so that it cannot pass here
+		l, err := net.Listen("tcp", "127.0.0.1:0") //nolint:noctx // it is closed by Serve
+		if err != nil {
+			return fmt.Errorf("listen for cloudflared: %w", err)
+		}
+		upstream = "http://" + l.Addr().String()
+		serving, stop := context.WithCancel(context.WithoutCancel(ctx))
+		served := make(chan error, 1)
+		go func() { served <- spec.Serve(serving, l) }()
+		defer func() { // after the process: what is in flight goes on while it ends
+			stop()
+			<-served
+		}()
+	}
+	args, env, err := d.arguments(home, upstream)
+	if err != nil {
+		return err
+	}
+	mark := filepath.Join(d.s.StateDir, fmt.Sprintf("cloudflared-%d.pid", spec.Port))
+	reap(mark, d.s.Log)
+	p, err := start(binary, args, env, mark)
+	if err != nil {
+		return &tunnel.Error{Class: tunnel.Config, Err: err, Message: "cannot start " + binary + ": " + err.Error(), Hint: installHint()}
+	}
+	defer p.stop(stopTime)
+	return d.watch(ctx, p, report)
+}
+
+// arguments give the command line and the environment. Secrets are in neither the former nor a file of ours.
+func (d *Driver) arguments(home, upstream string) (args, env []string, err error) {
+	env = append([]string{"HOME=" + home, "PATH=" + os.Getenv("PATH")}, d.s.Env...)
+	for _, name := range []string{"HTTPS_PROXY", "HTTP_PROXY", "NO_PROXY", "SSL_CERT_FILE", "SSL_CERT_DIR"} {
+		if v, ok := os.LookupEnv(name); ok {
+			env = append(env, name+"="+v)
+		}
+	}
+	config := os.DevNull // else a config.yml of the account would lead the tunnel elsewhere
+	var run []string
+	switch {
+	case d.s.Token != "":
+		env = append(env, "TUNNEL_TOKEN="+d.s.Token)
+		run = []string{"run"}
+	case d.s.Tunnel != "":
+		config = filepath.Join(home, "config.yml")
+		content := fmt.Sprintf("tunnel: %q\ncredentials-file: %q\ningress:\n  - service: %q\n", d.s.Tunnel, d.s.CredentialsFile, upstream)
+		if err := os.WriteFile(config, []byte(content), 0o600); err != nil {
+			return nil, nil, fmt.Errorf("write cloudflared's configuration: %w", err)
+		}
+		run = []string{"run"}
+	default:
+		run = []string{"--url", upstream}
+	}
+	args = append([]string{
+		"tunnel", "--no-autoupdate", "--config", config, "--metrics", "127.0.0.1:0", "--output", "json", "--loglevel", "info", "--grace-period", "5s",
+	}, run...)
+	return args, env, nil
+}
+
+// watch asks the process how it is until ctx ends or it fails.
+func (d *Driver) watch(ctx context.Context, p *process, report func(tunnel.Observation)) error {
+	tick := time.NewTicker(d.s.Poll)
+	defer tick.Stop()
+	ready, since := false, time.Now()
+	for {
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-p.ended:
+			return p.why()
+		case err := <-p.hopeless:
+			return err
+		case <-tick.C:
+		}
+		metrics := p.metricsAddr()
+		now := metrics != "" && d.ready(ctx, metrics)
+		switch {
+		case now && !ready:
+			host, err := d.hostname(ctx, metrics)
+			if err != nil {
+				return err
+			}
+			if host == "" {
+				continue // it is ready and does not say for which name: asked again
+			}
+			ready = true
+			report(tunnel.Observation{URL: "https://" + host, Address: net.JoinHostPort(host, "443")})
+		case !now && ready:
+			ready, since = false, time.Now()
+			report(tunnel.Observation{Err: p.lately("cloudflared has lost its connections to Cloudflare")})
+		case !now && time.Since(since) > d.s.Patience:
+			return p.lately("cloudflared has had no connection to Cloudflare for " + d.s.Patience.String())
+		}
+	}
+}
+
+func (d *Driver) ready(ctx context.Context, metrics string) bool {
+	status, _, err := d.ask(ctx, metrics, "/ready")
+	return err == nil && status == http.StatusOK
+}
+
+// hostname is the public name: as configured, as the quick tunnel says, or as Cloudflare has configured the token's.
+func (d *Driver) hostname(ctx context.Context, metrics string) (string, error) {
+	if d.s.Hostname != "" {
+		return d.s.Hostname, nil
+	}
+	path, parse := "/quicktunnel", parseQuick
+	if d.s.Token != "" {
+		path, parse = "/config", parseIngress
+	}
+	_, body, err := d.ask(ctx, metrics, path)
+	if err != nil {
+		return "", nil //nolint:nilerr // asked again
+	}
+	host := parse(body)
+	if host == "" && d.s.Tunnel != "" {
+		return "", &tunnel.Error{Class: tunnel.Config, Message: "a named tunnel needs hostname: cloudflared does not tell it", Hint: "write hostname: hooks.example.com, the name whose DNS record leads to the tunnel"}
+	}
+	return host, nil
+}
+
+// maxAnswer bounds an answer of the process.
+const maxAnswer = 1 << 20
+
+func (d *Driver) ask(ctx context.Context, metrics, path string) (int, []byte, error) {
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://"+metrics+path, nil)
+	if err != nil {
+		return 0, nil, err
+	}
+	resp, err := d.client.Do(req)
+	if err != nil {
+		return 0, nil, err
+	}
+	defer func() { _ = resp.Body.Close() }()
+	body, err := io.ReadAll(io.LimitReader(resp.Body, maxAnswer))
+	return resp.StatusCode, body, err
+}
+
+// lately is an error with what the process has said last.
+func (p *process) lately(message string) error {
+	if last := p.log.lastError(); last != "" {
+		message += ": " + last
+	}
+	return &tunnel.Error{Class: tunnel.Network, Message: message, Hint: "check the way to region1.v2.argotunnel.com:7844, by UDP and TCP"}
+}
+
+// why is the error of a process that has ended by itself.
+func (p *process) why() error {
+	e := explainExit(p.exitCode(), p.log.lastErrors())
+	if e == nil {
+		e = &tunnel.Error{Class: tunnel.Remote, Message: fmt.Sprintf("cloudflared has ended with code %d", p.exitCode())}
+	}
+	if strings.TrimSpace(e.Message) == "" {
+		return errors.New("cloudflared has ended")
+	}
+	return e
+}

@@ -1,0 +1,162 @@
+package cloudflare
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"os"
+	"os/exec"
+	"runtime"
+	"strconv"
+	"strings"
+	"sync"
+	"syscall"
+	"time"
+
+	"github.com/switchbackhq/switchback/services/gateway/tunnel"
+)
+
+// find gives cloudflared's path.
+func find(asked string) (string, error) {
+	name := asked
+	if name == "" {
+		name = "cloudflared"
+	}
+	path, err := exec.LookPath(name)
+	if err != nil {
+		return "", &tunnel.Error{Class: tunnel.Config, Err: err, Message: "cloudflared is not there: " + name + " was not found", Hint: installHint()}
+	}
+	return path, nil
+}
+
+func installHint() string {
+	switch runtime.GOOS {
+	case "darwin":
+		return "brew install cloudflared, or set CLOUDFLARED_BIN"
+	case "windows":
+		return "winget install --id Cloudflare.cloudflared, or set CLOUDFLARED_BIN"
+	default:
+		return "get it from https://github.com/cloudflare/cloudflared/releases (cloudflared-linux-" + runtime.GOARCH + "), put it in PATH or set CLOUDFLARED_BIN"
+	}
+}
+
+// process is a running cloudflared, in a group of its own.
+type process struct {
+	cmd      *exec.Cmd
+	log      *childLog
+	mark     string
+	ended    chan struct{} // closed when it has ended and all it said is read
+	hopeless chan error    // it goes on, and will never succeed
+}
+
+// start starts a process and notes it in the file mark.
+func start(binary string, args, env []string, mark string) (*process, error) {
+	p := &process{cmd: exec.Command(binary, args...), mark: mark, ended: make(chan struct{}), hopeless: make(chan error, 1)} //nolint:noctx // it is stopped in order by stop
+	p.log = newChildLog(p.hopeless)
+	p.cmd.Env = env
+	p.cmd.Dir = os.TempDir()
+	p.cmd.SysProcAttr = attributes()
+	stderr, err := p.cmd.StderrPipe()
+	if err != nil {
+		return nil, fmt.Errorf("open its stderr: %w", err)
+	}
+	p.cmd.Stdout = io.Discard
+	started := make(chan error, 1)
+	go func() {
+		// The kernel ends the child with the thread that started it: this one stays for as long as the child.
+		runtime.LockOSThread()
+		defer runtime.UnlockOSThread()
+		if err := p.cmd.Start(); err != nil {
+			started <- err
+			return
+		}
+		note(mark, p.cmd.Process.Pid)
+		started <- nil
+		defer close(p.ended)
+		p.log.read(stderr)
+		_ = p.cmd.Wait() // the exit code tells
+		_ = os.Remove(mark)
+	}()
+	if err := <-started; err != nil {
+		return nil, err
+	}
+	return p, nil
+}
+
+func (p *process) metricsAddr() string { return p.log.metricsAddr() }
+
+// exitCode is of a process that has ended.
+func (p *process) exitCode() int { return p.cmd.ProcessState.ExitCode() }
+
+// stop asks the process to end, and makes it when it does not.
+func (p *process) stop(grace time.Duration) {
+	signal(p.cmd.Process.Pid, syscall.SIGTERM)
+	timer := time.NewTimer(grace)
+	defer timer.Stop()
+	select {
+	case <-p.ended:
+	case <-timer.C:
+		signal(p.cmd.Process.Pid, syscall.SIGKILL)
+		<-p.ended
+	}
+}
+
+// note writes which process runs, so that the next start can end it when we cannot.
+func note(file string, pid int) {
+	if at := startTime(pid); at != "" {
+		_ = os.WriteFile(file, fmt.Appendf(nil, "%d %s\n", pid, at), 0o600) // without, it is not reaped
+	}
+}
+
+// reap ends the process that a file notes, if that is still the same one: its number may have gone to another.
+func reap(file string, log *slog.Logger) {
+	data, err := os.ReadFile(file)
+	if errors.Is(err, os.ErrNotExist) {
+		return
+	}
+	pid, at, ok := parseNote(string(data))
+	if ok && startTime(pid) == at {
+		log.Warn("ending a cloudflared that was left over", slog.Int("pid", pid))
+		signal(pid, syscall.SIGKILL)
+	}
+	_ = os.Remove(file)
+}
+
+func parseNote(s string) (pid int, at string, ok bool) {
+	first, at, ok := strings.Cut(strings.TrimSpace(s), " ")
+	pid, err := strconv.Atoi(first)
+	return pid, at, ok && err == nil && pid > 1 && at != ""
+}
+
+// childLog keeps the few things of a process's log that matter.
+type childLog struct {
+	hopeless chan<- error
+
+	mu      sync.Mutex
+	metrics string
+	errors  []string // the last ones
+	refused int      // times that Cloudflare has refused the account
+}
+
+func newChildLog(hopeless chan<- error) *childLog { return &childLog{hopeless: hopeless} }
+
+func (l *childLog) metricsAddr() string {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.metrics
+}
+
+func (l *childLog) lastErrors() []string {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return append([]string(nil), l.errors...)
+}
+
+func (l *childLog) lastError() string {
+	all := l.lastErrors()
+	if len(all) == 0 {
+		return ""
+	}
+	return all[len(all)-1]
+}
