@@ -54,7 +54,8 @@ test: ## Test with the race detector (PKG=./pkg/expr RUN=TestName COUNT=10)
 
 .PHONY: bench
 bench: ## Measure ingest, roundtrip and park; a table, and JSON in bench/out/
-	$(GO) run ./bench
+	mkdir -p bench/out
+	$(GO) run ./bench all --json bench/out/bench.json
 
 .PHONY: stress
 stress: ## The wait protocol with 200,000 ids (WAITS=n)
