@@ -84,7 +84,7 @@ func (g *Generator) Ask(more int, _ *struct{}) error {
 		m := &nats.Msg{
 			Subject: request, Reply: c.inbox + ".ack", Data: input,
 			Header: nats.Header{
-				nats.MsgIdHdr:          {c.runs.Prefix + "-" + strconv.Itoa(n)},
+				nats.MsgIdHdr:         {c.runs.Prefix + "-" + strconv.Itoa(n)},
 				subject.HeaderRunID:   {c.runs.Prefix + "-" + strconv.Itoa(n)},
 				subject.HeaderReplyTo: {c.inbox + ".end"},
 			},
