@@ -1,4 +1,4 @@
-// Package up runs a whole system in one process: NATS, listener and runner.
+// Package up runs a whole system in one process: NATS, listener, gateway and runner.
 package up
 
 import (
@@ -13,9 +13,11 @@ import (
 	"github.com/switchbackhq/switchback/cmd/switchback/embed"
 	"github.com/switchbackhq/switchback/pkg/bus"
 	"github.com/switchbackhq/switchback/pkg/compose"
+	"github.com/switchbackhq/switchback/pkg/event"
 	"github.com/switchbackhq/switchback/pkg/fault"
 	"github.com/switchbackhq/switchback/pkg/supervise"
 	"github.com/switchbackhq/switchback/pkg/telemetry"
+	"github.com/switchbackhq/switchback/services/gateway"
 	"github.com/switchbackhq/switchback/services/listener"
 	"github.com/switchbackhq/switchback/services/runner"
 )
@@ -101,6 +103,16 @@ func serve(ctx context.Context, o Options, doc *compose.Document, connection bus
 			return fmt.Errorf("prepare the listener: %w", err)
 		}
 		services = append(services, l, out.service("Listener", func() []string { return listenerLines(doc, l.Addresses()) }))
+	}
+	if len(doc.Gateways) > 0 {
+		g, err := gateway.New(gateway.Config{}, gateway.Deps{
+			Bus: b, Document: doc, Logger: o.Log.With(slog.String("service", "gateway")), Registry: registry, Getenv: os.LookupEnv,
+			Announce: func(s event.GatewayStatus) { out.say("Gateway", "Public URL: %s", s.PublicURL) },
+		})
+		if err != nil {
+			return fmt.Errorf("prepare the gateway: %w", err)
+		}
+		services = append(services, g)
 	}
 	if len(doc.Workflows) > 0 {
 		r := runner.New(runner.Config{}, runner.Deps{

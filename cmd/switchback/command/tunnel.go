@@ -1,0 +1,113 @@
+package command
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"log/slog"
+	"os"
+	"strconv"
+	"strings"
+
+	"github.com/switchbackhq/switchback/pkg/compose"
+	"github.com/switchbackhq/switchback/pkg/fault"
+	"github.com/switchbackhq/switchback/pkg/telemetry"
+	"github.com/switchbackhq/switchback/services/gateway"
+)
+
+type tunnelCommand struct {
+	Port       int        `arg:"" help:"The local port."`
+	Driver     string     `enum:"auto,ngrok,cloudflare,ssh" default:"auto" placeholder:"DRIVER" help:"ngrok, cloudflare or ssh (default: ssh with --ssh, ngrok where NGROK_AUTHTOKEN is set, else cloudflare)."`
+	Target     string     `default:"localhost" placeholder:"HOST" help:"Host that the port is on (${default})."`
+	Domain     string     `placeholder:"NAME" help:"ngrok: the domain to serve."`
+	SSH        string     `name:"ssh" placeholder:"USER@HOST[:PORT]" help:"ssh: the server and the account."`
+	Key        string     `placeholder:"FILE" help:"ssh: the private key (default: the agent's keys)."`
+	KnownHosts string     `placeholder:"FILE" help:"ssh: the file of known host keys (default: ~/.ssh/known_hosts)."`
+	RemotePort int        `placeholder:"PORT" help:"ssh: the server's port; 0, the default, lets the server pick."`
+	Session    bool       `help:"ssh: the server announces the URL, as localhost.run does."`
+	LogLevel   slog.Level `default:"warn" placeholder:"LEVEL" help:"debug, info, warn or error."`
+}
+
+// Run opens a tunnel until it is told to stop.
+func (t *tunnelCommand) Run(ctx context.Context, s *streams) error {
+	source, err := t.file()
+	if err != nil {
+		return err
+	}
+	doc, err := compose.Parse(source, os.LookupEnv)
+	if err != nil {
+		return fmt.Errorf("the tunnel: %w", err)
+	}
+	g, err := gateway.New(gateway.Config{}, gateway.Deps{
+		Document: doc, Getenv: os.LookupEnv, Logger: telemetry.NewLogger(s.err, t.LogLevel, telemetry.Format("pretty")), Out: s.out,
+	})
+	if err != nil {
+		return err
+	}
+	return g.Run(ctx)
+}
+
+// file is the compose file that says the same as the command line.
+func (t *tunnelCommand) file() ([]byte, error) {
+	driver := t.Driver
+	if driver == "auto" {
+		switch {
+		case t.SSH != "":
+			driver = "ssh"
+		case os.Getenv("NGROK_AUTHTOKEN") != "":
+			driver = "ngrok"
+		default:
+			driver = "cloudflare"
+		}
+	}
+	entry := map[string]any{"target": t.Target, "port": t.Port}
+	switch driver {
+	case "ssh":
+		connection, err := t.connection()
+		if err != nil {
+			return nil, err
+		}
+		entry["type"], entry["connection"], entry["port"] = compose.SSHTunnel, connection, fmt.Sprintf("%d:%d", t.RemotePort, t.Port)
+		if t.Session {
+			entry["url_from"] = "session"
+			if t.RemotePort == 0 {
+				entry["port"] = fmt.Sprintf("80:%d", t.Port)
+			}
+		}
+	default:
+		entry["type"], entry["driver"] = compose.HTTPTunnel, driver
+		if t.Domain != "" {
+			entry["domain"] = t.Domain
+		}
+	}
+	source, err := json.Marshal(map[string]any{"gateway": entry})
+	if err != nil {
+		return nil, fmt.Errorf("write the tunnel as a compose file: %w", err)
+	}
+	return source, nil
+}
+
+func (t *tunnelCommand) connection() (map[string]any, error) {
+	user, host, ok := strings.Cut(t.SSH, "@")
+	if !ok || user == "" || host == "" {
+		return nil, fault.New(fault.Usage, "--ssh "+quote(t.SSH)+" is not USER@HOST or USER@HOST:PORT", "write --ssh me@example.com")
+	}
+	connection := map[string]any{}
+	if name, port, ok := strings.Cut(host, ":"); ok {
+		number, err := strconv.Atoi(port)
+		if err != nil {
+			return nil, fault.New(fault.Usage, "--ssh "+quote(t.SSH)+": "+quote(port)+" is no port", "write --ssh me@example.com:2222")
+		}
+		host, connection["port"] = name, number
+	}
+	connection["host"] = host
+	auth := map[string]any{"type": "agent", "username": user}
+	if t.Key != "" {
+		auth["type"], auth["keyfile"] = "keyfile", t.Key
+	}
+	connection["auth"] = auth
+	if t.KnownHosts != "" {
+		connection["known_hosts"] = t.KnownHosts
+	}
+	return connection, nil
+}
