@@ -113,6 +113,9 @@ func (r *Runner) Ready() <-chan struct{} { return r.ready }
 // Run works until ctx ends; then it takes nothing new, lets what is under way come to its end for ShutdownGrace, and
 // hands back the rest.
 func (r *Runner) Run(ctx context.Context) error {
+	if err := unsupported(r.definitions.current().doc); err != nil {
+		return err
+	}
 	seed, err := r.bus.RunSeed(ctx)
 	if err != nil {
 		return fmt.Errorf("runner: %w", err)
