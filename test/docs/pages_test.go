@@ -11,6 +11,9 @@ import (
 	"github.com/switchbackhq/switchback/pkg/compose"
 )
 
+// root is the repository.
+const root = "../.."
+
 // pages are the texts for users.
 func pages(t *testing.T) map[string]string {
 	t.Helper()
@@ -29,7 +32,7 @@ func pages(t *testing.T) map[string]string {
 	return all
 }
 
-var yamlBlock = regexp.MustCompile("(?m)^```yaml\n((?s:.*?))^```$")
+var yamlBlock = regexp.MustCompile("\n```yaml\n((?s:.*?)\n)```\n")
 
 // TestSnippets loads every example that is a compose file, or a part of one.
 func TestSnippets(t *testing.T) {

@@ -56,7 +56,7 @@ func publish(args []string) error {
 	if err := nc.Flush(); err != nil {
 		return err
 	}
-	_, err = fmt.Printf("%s Published %d bytes to %q\n", time.Now().Format(time.TimeOnly), len(m.Data), m.Subject)
+	_, err = fmt.Fprintf(os.Stdout, "%s Published %d bytes to %q\n", time.Now().Format(time.TimeOnly), len(m.Data), m.Subject)
 	return err
 }
 
@@ -67,7 +67,7 @@ type step struct {
 	text     string
 }
 
-var block = regexp.MustCompile("(?m)((?:^<!-- .* -->\n)*)^```(\\w*)\n((?s:.*?))^```$")
+var block = regexp.MustCompile("\n((?:<!-- .* -->\n)*)```(\\w*)\n((?s:.*?)\n)```\n")
 
 func steps(t *testing.T) []step {
 	t.Helper()
@@ -82,7 +82,7 @@ func steps(t *testing.T) []step {
 	var all []step
 	for _, m := range block.FindAllStringSubmatch(tour, -1) {
 		s := step{notes: map[string]string{}, language: m[2], text: m[3]}
-		for _, note := range strings.Split(strings.TrimSpace(m[1]), "\n") {
+		for note := range strings.SplitSeq(strings.TrimSpace(m[1]), "\n") {
 			key, value, _ := strings.Cut(strings.TrimSuffix(strings.TrimPrefix(note, "<!-- "), " -->"), ": ")
 			s.notes[key] = value
 		}
@@ -110,8 +110,6 @@ func commands(text string) []command {
 	}
 	return all
 }
-
-const root = "../.."
 
 // tourist follows the tour.
 type tourist struct {
