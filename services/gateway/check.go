@@ -12,6 +12,7 @@ import (
 	"net/url"
 	"os"
 	"strconv"
+	"strings"
 	"time"
 
 	"github.com/switchbackhq/switchback/pkg/compose"
@@ -73,14 +74,11 @@ func Check(ctx context.Context, c Config, d Deps, id string, tell func(Step)) er
 }
 
 func names(doc *compose.Document) string {
-	out := ""
+	ids := make([]string, len(doc.Gateways))
 	for i, g := range doc.Gateways {
-		if i > 0 {
-			out += ", "
-		}
-		out += g.ID
+		ids[i] = g.ID
 	}
-	return cmp.Or(out, "none")
+	return cmp.Or(strings.Join(ids, ", "), "none")
 }
 
 // edge is where a provider is reached.

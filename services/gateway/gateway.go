@@ -96,7 +96,7 @@ func New(c Config, d Deps) (*Gateway, error) {
 // Name is "gateway".
 func (g *Gateway) Name() string { return "gateway" }
 
-// Ready is closed when the tunnels are being opened. It waits for none: a tunnel that fails fails alone.
+// Ready is closed when the tunnels are being opened. It waits for none: one that fails does so alone.
 func (g *Gateway) Ready() <-chan struct{} { return g.ready }
 
 // Statuses tells how the tunnels are, by port.

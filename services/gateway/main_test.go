@@ -72,7 +72,7 @@ gateway:
 // target is a local service, and its port.
 func target(t *testing.T, answer string) int {
 	t.Helper()
-	s := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { fmt.Fprint(w, answer) }))
+	s := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { fmt.Fprint(w, answer) }))
 	t.Cleanup(s.Close)
 	port, err := strconv.Atoi(s.URL[strings.LastIndex(s.URL, ":")+1:])
 	if err != nil {
@@ -196,5 +196,6 @@ func fetch(t *testing.T, url string) (string, error) {
 func provisioned(t *testing.T) (*bustest.Server, *bus.Bus) {
 	t.Helper()
 	s := bustest.Start(t)
-	return s, s.Provisioned(bus.Layout{Memory: true})
+	b := s.Provisioned(bus.Layout{Memory: true})
+	return s, b
 }

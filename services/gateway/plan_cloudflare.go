@@ -27,7 +27,10 @@ func (p *planner) addCloudflare(g *compose.Gateway, r *reading) error {
 	case named && len(g.Ports) > 1:
 		return &tunnel.Error{Class: tunnel.Config, Message: "a named Cloudflare tunnel leads to one port, and this gateway has several", Hint: "write one gateway for each port"}
 	case s.Tunnel != "" && s.Hostname == "":
-		return &tunnel.Error{Class: tunnel.Config, Message: "tunnel needs hostname: cloudflared does not tell it", Hint: "write hostname: hooks.example.com, the name whose DNS record leads to the tunnel"}
+		return &tunnel.Error{
+			Class: tunnel.Config, Message: "tunnel needs hostname: cloudflared does not tell it",
+			Hint: "write hostname: hooks.example.com, the name whose DNS record leads to the tunnel",
+		}
 	case s.Hostname != "" && !named:
 		return &tunnel.Error{Class: tunnel.Config, Message: "hostname needs token, or tunnel and credentials_file", Hint: "a quick tunnel's name is Cloudflare's choice"}
 	}

@@ -26,7 +26,10 @@ func (p *planner) addSSH(g *compose.Gateway, r *reading) error {
 	case "agent":
 		socket, _ := p.getenv("SSH_AUTH_SOCK")
 		if s.Agent = socket; socket == "" {
-			return &tunnel.Error{Class: tunnel.Config, Message: "there is no SSH agent: SSH_AUTH_SOCK is not set", Hint: "start one (`eval $(ssh-agent)`, `ssh-add`), or use auth type keyfile"}
+			return &tunnel.Error{
+				Class: tunnel.Config, Message: "there is no SSH agent: SSH_AUTH_SOCK is not set",
+				Hint: "start one (`eval $(ssh-agent)`, `ssh-add`), or use auth type keyfile",
+			}
 		}
 	}
 	if r.err != nil {

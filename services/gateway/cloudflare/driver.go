@@ -192,7 +192,10 @@ func (d *Driver) hostname(ctx context.Context, metrics string) (string, error) {
 	}
 	host := parse(body)
 	if host == "" && d.s.Tunnel != "" {
-		return "", &tunnel.Error{Class: tunnel.Config, Message: "a named tunnel needs hostname: cloudflared does not tell it", Hint: "write hostname: hooks.example.com, the name whose DNS record leads to the tunnel"}
+		return "", &tunnel.Error{
+			Class: tunnel.Config, Message: "a named tunnel needs hostname: cloudflared does not tell it",
+			Hint: "write hostname: hooks.example.com, the name whose DNS record leads to the tunnel",
+		}
 	}
 	return host, nil
 }

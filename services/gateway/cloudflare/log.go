@@ -80,7 +80,11 @@ func (l *childLog) line(line string) {
 
 // parseLine gives the level and the message, with its error, as one short line.
 func parseLine(line string) (level, message string) {
-	var entry struct{ Level, Message, Error string }
+	var entry struct {
+		Level   string `json:"level"`
+		Message string `json:"message"`
+		Error   string `json:"error"`
+	}
 	if json.Unmarshal([]byte(line), &entry) != nil {
 		return "", short(line)
 	}
@@ -147,7 +151,10 @@ func explainExit(code int, lines []string) *tunnel.Error {
 			Hint: "it is tried again in minutes; a named tunnel has no such limit",
 		}
 	case code == exitBadToken || has("token is not valid"):
-		return &tunnel.Error{Class: tunnel.Auth, Message: "the token of the Cloudflare tunnel cannot be read: " + last, Hint: "copy it again, whole, from the tunnel's page at https://one.dash.cloudflare.com"}
+		return &tunnel.Error{
+			Class: tunnel.Auth, Message: "the token of the Cloudflare tunnel cannot be read: " + last,
+			Hint: "copy it again, whole, from the tunnel's page at https://one.dash.cloudflare.com",
+		}
 	case has("Tunnel not found", "Unauthorized", "Invalid tunnel secret", "credentials file"):
 		return authError(last)
 	case has("flag provided but not defined"):
@@ -164,7 +171,9 @@ const networkPause = 10 * time.Second
 
 // parseQuick reads the answer of /quicktunnel.
 func parseQuick(body []byte) string {
-	var v struct{ Hostname string }
+	var v struct {
+		Hostname string `json:"hostname"`
+	}
 	if json.Unmarshal(body, &v) != nil || !hostname(v.Hostname) {
 		return ""
 	}
@@ -175,8 +184,10 @@ func parseQuick(body []byte) string {
 func parseIngress(body []byte) string {
 	var v struct {
 		Config struct {
-			Ingress []struct{ Hostname string }
-		}
+			Ingress []struct {
+				Hostname string `json:"hostname"`
+			} `json:"ingress"`
+		} `json:"config"`
 	}
 	if json.Unmarshal(body, &v) != nil {
 		return ""

@@ -19,7 +19,7 @@ func signal(pid int, s syscall.Signal) {
 
 // startTime is when a process was started, in the kernel's words; "" when there is none.
 func startTime(pid int) string {
-	data, err := os.ReadFile("/proc/" + strconv.Itoa(pid) + "/stat")
+	data, err := os.ReadFile("/proc/" + strconv.Itoa(pid) + "/stat") //nolint:gosec // of the kernel, by a number
 	if err != nil {
 		return ""
 	}

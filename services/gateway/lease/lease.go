@@ -5,6 +5,7 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"log/slog"
 	"sync"
 	"time"
@@ -27,8 +28,7 @@ var ErrLost = errors.New("the lease is lost")
 
 // value is what the key holds.
 type value struct {
-	Holder string    `json:"holder"`
-	Since  time.Time `json:"since"`
+	Holder string `json:"holder"`
 }
 
 // A lease is renewed four times in its TTL, and given up when it has not been for two thirds of it: the last third is
@@ -67,7 +67,7 @@ func (h *holding) acquire(ctx context.Context, wait func(holder string)) bool {
 	told := ""
 	for {
 		now := time.Now()
-		h.value, _ = json.Marshal(value{Holder: h.Holder, Since: now.UTC()}) // it always marshals
+		h.value = fmt.Appendf(nil, `{"holder":%q,"since":%q}`, h.Holder, now.UTC().Format(time.RFC3339Nano))
 		rev, err := h.Bucket.Create(ctx, h.Key, h.value, h.TTL)
 		if err == nil {
 			h.rev, h.lastGood = rev, now

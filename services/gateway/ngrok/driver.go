@@ -74,7 +74,7 @@ func (d *Driver) Run(ctx context.Context, spec tunnel.Spec, report func(tunnel.O
 		return err
 	}
 	defer release()
-	l, err := s.listen(ctx, spec.Name, d.s.StepTime)
+	l, err := s.listen(ctx, spec.Name, d.s.StepTime) //nolint:contextcheck // an endpoint lives in the session's context
 	if err != nil {
 		return err
 	}
@@ -89,7 +89,7 @@ func (d *Driver) Run(ctx context.Context, spec tunnel.Spec, report func(tunnel.O
 	report(open)
 	connected := true
 	for {
-		now, reason, changed := s.look()
+		now, changed, reason := s.look()
 		if now != connected {
 			if connected = now; now {
 				report(open) // as far as the library tells: it does not tell of another name, the probe does
@@ -101,7 +101,7 @@ func (d *Driver) Run(ctx context.Context, spec tunnel.Spec, report func(tunnel.O
 		case <-ctx.Done():
 			return nil
 		case <-s.ctx.Done():
-			return context.Cause(s.ctx)
+			return s.cause()
 		case <-changed:
 		case err := <-served:
 			served <- nil // for the deferred wait
@@ -112,12 +112,13 @@ func (d *Driver) Run(ctx context.Context, spec tunnel.Spec, report func(tunnel.O
 
 // whyEnded tells why an endpoint has ended.
 func (s *session) whyEnded(ctx context.Context, err error) error {
-	switch {
-	case ctx.Err() != nil:
-		return nil
-	case s.ctx.Err() != nil:
-		return context.Cause(s.ctx)
-	case err == nil:
+	if ctx.Err() != nil {
+		return nil //nolint:nilerr // it was told to end
+	}
+	if cause := s.cause(); cause != nil {
+		return cause
+	}
+	if err == nil {
 		err = errors.New("stopped by ngrok")
 	}
 	e := s.explain(err)
@@ -164,17 +165,17 @@ func (s *session) listen(ctx context.Context, domain string, step time.Duration)
 	select {
 	case r := <-asked:
 		if r.err != nil {
-			if s.ctx.Err() != nil {
-				return nil, context.Cause(s.ctx)
+			if cause := s.cause(); cause != nil {
+				return nil, cause
 			}
 			return nil, s.explain(r.err)
 		}
 		return r.l, nil
 	case <-timer.C:
 		s.cancel(&tunnel.Error{Class: tunnel.Network, Message: fmt.Sprintf("ngrok does not answer within %s", step)})
-		return nil, context.Cause(s.ctx)
+		return nil, s.cause()
 	case <-s.ctx.Done():
-		return nil, context.Cause(s.ctx)
+		return nil, s.cause()
 	case <-ctx.Done():
 		return nil, context.Cause(ctx)
 	}

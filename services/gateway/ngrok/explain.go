@@ -63,7 +63,10 @@ func classify(text, token string) *tunnel.Error {
 	text = clean(text, token)
 	if code == "" {
 		if strings.Contains(text, "x509:") || strings.Contains(text, "certificate") {
-			return &tunnel.Error{Class: tunnel.Config, Message: "ngrok's edge shows a certificate that is not trusted: " + text, Hint: "set connect_ca to the authority of connect_url, or of what intercepts TLS here"}
+			return &tunnel.Error{
+				Class: tunnel.Config, Message: "ngrok's edge shows a certificate that is not trusted: " + text,
+				Hint: "set connect_ca to the authority of connect_url, or of what intercepts TLS here",
+			}
 		}
 		return &tunnel.Error{Class: tunnel.Network, Message: "ngrok: " + text, Hint: reachHint}
 	}

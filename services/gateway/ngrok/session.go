@@ -40,7 +40,7 @@ func (d *Driver) acquire(ctx context.Context) (*session, func(), error) {
 		s = &session{token: d.s.AuthToken, ready: make(chan struct{}), ended: make(chan struct{}), changed: make(chan struct{})}
 		s.ctx, s.cancel = context.WithCancelCause(context.WithoutCancel(ctx))
 		d.session = s
-		go d.connect(s) //nolint:contextcheck // it serves all users, so that no single one's context ends it
+		go d.connect(s)
 	}
 	s.users++
 	d.mu.Unlock()
@@ -127,7 +127,7 @@ func (s *session) watch() {
 	late.Stop()
 	defer late.Stop()
 	for {
-		connected, reason, changed := s.look()
+		connected, changed, reason := s.look()
 		if connected {
 			late.Stop()
 		} else {
@@ -143,11 +143,14 @@ func (s *session) watch() {
 	}
 }
 
+// cause is why the session has ended; nil while it has not.
+func (s *session) cause() error { return context.Cause(s.ctx) }
+
 // look tells whether the session is connected, or why not, and what is closed when that changes.
-func (s *session) look() (connected bool, reason error, changed <-chan struct{}) {
+func (s *session) look() (connected bool, changed <-chan struct{}, reason error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return s.connected, s.reason, s.changed
+	return s.connected, s.changed, s.reason
 }
 
 // handle takes the library's events. It is called under the library's locks: it must neither block nor call it.

@@ -90,7 +90,7 @@ func (d *Driver) acquire(ctx context.Context) (*connection, func(), error) {
 		own, cancel := context.WithCancel(context.WithoutCancel(ctx))
 		s = &shared{cancel: cancel, ready: make(chan struct{}), ended: make(chan struct{})}
 		d.shared = s
-		go d.connect(own, s) //nolint:contextcheck // it serves all users, so that no single one's context ends it
+		go d.connect(own, s)
 	}
 	s.users++
 	d.mu.Unlock()

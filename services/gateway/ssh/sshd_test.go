@@ -184,7 +184,7 @@ func TestWhoIsNotLetIn(t *testing.T) {
 	stranger, _ := sshtest.Key(t, t.TempDir(), "stranger")
 	_, otherKey := sshtest.Key(t, t.TempDir(), "other")
 	open := filepath.Join(t.TempDir(), "open")
-	if err := os.WriteFile(open, []byte("x"), 0o644); err != nil { //nolint:gosec // that is the test
+	if err := os.WriteFile(open, []byte("x"), 0o644); err != nil {
 		t.Fatal(err)
 	}
 	for name, c := range map[string]struct {

@@ -1,6 +1,7 @@
 package sshtest
 
 import (
+	"context"
 	"io"
 	"net"
 	"strconv"
@@ -26,7 +27,7 @@ type Path struct {
 // StartPath leads from a port of 127.0.0.1 to an address.
 func StartPath(t testing.TB, to string) *Path {
 	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
+	l, err := (&net.ListenConfig{}).Listen(t.Context(), "tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -59,7 +60,7 @@ func (p *Path) accept() {
 
 func (p *Path) serve(c net.Conn) {
 	defer func() { _ = c.Close() }()
-	far, err := net.Dial("tcp", p.to)
+	far, err := (&net.Dialer{}).DialContext(context.Background(), "tcp", p.to)
 	if err != nil {
 		return
 	}

@@ -14,6 +14,7 @@ import (
 	"os/user"
 	"path/filepath"
 	"strconv"
+	"strings"
 	"sync"
 	"syscall"
 	"testing"
@@ -80,7 +81,7 @@ func KnownHosts(t testing.TB, addr string, keys ...ssh.PublicKey) string {
 // FreePort gives a port of 127.0.0.1 that nobody listens on.
 func FreePort(t testing.TB) int {
 	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
+	l, err := (&net.ListenConfig{}).Listen(t.Context(), "tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -110,7 +111,7 @@ func StartSshd(t testing.TB, lines ...string) *Sshd {
 		}
 		credential = &syscall.Credential{Uid: number(account.Uid), Gid: number(account.Gid), NoSetGroups: true}
 	}
-	dir, err := os.MkdirTemp("", "sshd")
+	dir, err := os.MkdirTemp("", "sshd") //nolint:usetesting // the other account must reach it
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -127,7 +128,7 @@ func StartSshd(t testing.TB, lines ...string) *Sshd {
 		Addr: net.JoinHostPort("127.0.0.1", strconv.Itoa(port)), Port: port, User: account.Username, Keyfile: mine, HostKey: host.PublicKey(),
 	}
 	s.KnownHosts = KnownHosts(t, s.Addr, host.PublicKey())
-	config := fmt.Sprintf(`Port %d
+	config := fmt.Appendf(nil, `Port %d
 ListenAddress 127.0.0.1
 HostKey %s/host
 AuthorizedKeysFile %s/authorized
@@ -139,10 +140,8 @@ PasswordAuthentication no
 ClientAliveInterval 1
 ClientAliveCountMax 2
 `, port, dir, dir)
-	for _, l := range lines {
-		config += l + "\n"
-	}
-	for name, content := range map[string][]byte{"config": []byte(config), "authorized": ssh.MarshalAuthorizedKey(client.PublicKey()), mine: data} {
+	config = append(config, strings.Join(append(lines, ""), "\n")...)
+	for name, content := range map[string][]byte{"config": config, "authorized": ssh.MarshalAuthorizedKey(client.PublicKey()), mine: data} {
 		if name != mine {
 			name = filepath.Join(dir, name)
 		}
@@ -174,7 +173,7 @@ func exists(file string) bool {
 func (s *Sshd) start(t testing.TB, binary, config string, credential *syscall.Credential) {
 	t.Helper()
 	out := &lockedBuffer{}
-	cmd := exec.Command(binary, "-D", "-e", "-f", config)
+	cmd := exec.CommandContext(context.WithoutCancel(t.Context()), binary, "-D", "-e", "-f", config) //nolint:gosec // sshd
 	cmd.Stdout, cmd.Stderr = out, out
 	cmd.Dir = "/"
 	cmd.SysProcAttr = &syscall.SysProcAttr{Credential: credential, Pdeathsig: syscall.SIGKILL, Setpgid: true}
@@ -198,7 +197,7 @@ func (s *Sshd) start(t testing.TB, binary, config string, credential *syscall.Cr
 	tick := time.NewTicker(10 * time.Millisecond)
 	defer tick.Stop()
 	for {
-		c, err := net.DialTimeout("tcp", s.Addr, time.Second)
+		c, err := (&net.Dialer{Timeout: time.Second}).DialContext(ctx, "tcp", s.Addr)
 		if err == nil {
 			_ = c.Close()
 			return

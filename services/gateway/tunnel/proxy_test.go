@@ -101,7 +101,7 @@ func TestProxyHandsOn(t *testing.T) {
 func TestProxyRefuses(t *testing.T) {
 	release := make(chan struct{})
 	inside := make(chan struct{}, 1)
-	target := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+	target := httptest.NewServer(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
 		if r.URL.Path == "/hold" {
 			inside <- struct{}{}
 			<-release

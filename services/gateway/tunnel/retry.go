@@ -23,7 +23,7 @@ var spans = map[Class]span{
 
 // After gives the pause after a failure, the attempts-th in a row (the first is 0); negative means not again.
 func (p Policy) After(err *Error, attempts int) time.Duration {
-	return p.after(err, attempts, rand.Float64())
+	return p.after(err, attempts, rand.Float64()) //nolint:gosec // a pause is no secret
 }
 
 // after takes chance, in [0, 1), for full jitter: many tunnels that fail at once must not come back at once.

@@ -90,9 +90,9 @@ func Next(s Status, e Event) Status {
 		}
 		s.HealthySince = time.Time{}
 	case Dropped:
-		s = s.lost(e.Err)
+		s.lost(e.Err)
 	case Closed:
-		s = s.lost(e.Err)
+		s.lost(e.Err)
 		s.Attempts++
 		if e.RetryIn < 0 {
 			s.State = Failed
@@ -150,13 +150,12 @@ func proved(s Status, at time.Time) Status {
 func (s *Status) works() bool { return s.State == Up || s.State == Degraded }
 
 // lost is a tunnel that is open no more. One that has never worked is still starting.
-func (s Status) lost(err error) Status {
+func (s *Status) lost(err error) {
 	s.Candidate, s.CandidateAddress, s.Unproved, s.HealthySince = "", "", 0, time.Time{}
 	s.explain(err)
 	if s.works() {
 		s.State = Reconnecting
 	}
-	return s
 }
 
 func (s *Status) targetDown() {

@@ -64,7 +64,7 @@ func TestNext(t *testing.T) {
 				e.At = at
 				before := s
 				s = tunnel.Next(s, e)
-				if (s.State == before.State) != (s.Since == before.Since) {
+				if (s.State == before.State) != (s.Since.Equal(before.Since)) {
 					t.Errorf("%v → %v: since %v → %v", before.State, s.State, before.Since, s.Since)
 				}
 			}
