@@ -138,7 +138,7 @@ func (k *Bucket) Watch(ctx context.Context, filter string, f func(e *Entry)) err
 			}
 		}
 		if ctx.Err() != nil {
-			return nil
+			return nil //nolint:nilerr // whatever failed, we were told to end
 		}
 		if err == nil || k.b.nc.IsClosed() || isFinal(err) {
 			return err

@@ -59,7 +59,10 @@ func payload(data []byte) json.RawMessage {
 	if json.Valid(data) {
 		return data
 	}
-	s, _ := json.Marshal(string(data)) // a string always marshals
+	s, err := json.Marshal(string(data))
+	if err != nil {
+		return nil // a string always marshals
+	}
 	return s
 }
 

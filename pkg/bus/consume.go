@@ -170,7 +170,7 @@ func (c *consumption) serve(ctx context.Context, reconnected <-chan struct{}, ti
 		}
 		if _, err := c.attach(ctx); err != nil {
 			if ctx.Err() != nil {
-				return false, nil
+				return false, nil //nolint:nilerr // whatever failed, we were told to end
 			}
 			return false, err
 		}

@@ -100,6 +100,7 @@ func (c *tally) most() (n int) {
 
 func TestConsume(t *testing.T) {
 	everywhere(t, func(t *testing.T, b *bus.Bus, url string) {
+		t.Helper()
 		_, js := foreign(t, url)
 		const n = 2000
 		callbacks(t, b, "x", n/2)
@@ -186,7 +187,7 @@ func TestConsumeRedelivery(t *testing.T) {
 	consuming(t, b, subject.StreamWaits, 4, func(_ context.Context, d *bus.Delivery) {
 		switch got.add(d.Subject); d.Subject {
 		case "callback.long0":
-			time.Sleep(3 * time.Second) // three times AckWait
+			<-time.After(3 * time.Second) // three times AckWait
 		case "callback.dropped0":
 			again <- d.Deliveries
 		}
@@ -296,6 +297,7 @@ func TestConsumeGoesOn(t *testing.T) {
 	for name, disturb := range map[string]func(t *testing.T, s *bustest.Server, js jetstream.JetStream){
 		"restart": func(_ *testing.T, s *bustest.Server, _ jetstream.JetStream) { s.Restart() },
 		"consumer deleted": func(t *testing.T, _ *bustest.Server, js jetstream.JetStream) {
+			t.Helper()
 			if err := js.DeleteConsumer(t.Context(), subject.StreamWaits, subject.ConsumerRunner); err != nil {
 				t.Errorf("delete the consumer: %v", err)
 			}
@@ -307,7 +309,7 @@ func TestConsumeGoesOn(t *testing.T) {
 			_, js := foreign(t, s.URL())
 			var got tally
 			consuming(t, b, subject.StreamWaits, 16, func(_ context.Context, d *bus.Delivery) {
-				time.Sleep(time.Millisecond)
+				<-time.After(time.Millisecond)
 				if d.Ack() == nil {
 					got.add(d.Subject)
 				}

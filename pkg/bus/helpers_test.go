@@ -20,13 +20,7 @@ const patience = 30 * time.Second
 // eventually asks until ok, and fails the test after a while.
 func eventually(t *testing.T, what string, ok func() bool) {
 	t.Helper()
-	deadline := time.Now().Add(patience)
-	for !ok() {
-		if time.Now().After(deadline) {
-			t.Fatalf("not within %v: %s", patience, what)
-		}
-		time.Sleep(5 * time.Millisecond)
-	}
+	bustest.Eventually(t, what, ok)
 }
 
 // foreign is another client of the same server: plain nats.go.
@@ -46,6 +40,7 @@ func foreign(t *testing.T, url string) (*nats.Conn, jetstream.JetStream) {
 
 // everywhere runs a test on one server and on three.
 func everywhere(t *testing.T, f func(t *testing.T, b *bus.Bus, url string)) {
+	t.Helper()
 	t.Run("R1", func(t *testing.T) {
 		s := bustest.Start(t)
 		f(t, s.Provisioned(bus.Layout{}), s.URL())

@@ -1,7 +1,6 @@
 package bus_test
 
 import (
-	"os"
 	"testing"
 
 	"go.uber.org/goleak"
@@ -11,12 +10,5 @@ import (
 
 func TestMain(m *testing.M) {
 	bustest.Main()
-	code := m.Run()
-	if code == 0 {
-		if err := goleak.Find(); err != nil {
-			println(err.Error())
-			code = 1
-		}
-	}
-	os.Exit(code)
+	goleak.VerifyTestMain(m)
 }

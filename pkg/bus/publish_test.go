@@ -23,6 +23,7 @@ import (
 
 func TestPublish(t *testing.T) {
 	everywhere(t, func(t *testing.T, b *bus.Bus, _ string) {
+		t.Helper()
 		ctx := t.Context()
 		m := &bus.Message{Subject: "callback.a", Data: []byte("1"), Header: bus.Header{"X-Case": "kept", "x-case": "too"}, MsgID: "one", TTL: time.Hour}
 		first := publish(t, b, m)
@@ -70,6 +71,7 @@ func TestPublish(t *testing.T) {
 // One of many wins a key; the others are told so definitely, also while the winner's write is under way.
 func TestPublishConflictIsDefinite(t *testing.T) {
 	everywhere(t, func(t *testing.T, b *bus.Bus, _ string) {
+		t.Helper()
 		for round := range 50 {
 			var won, lost atomic.Int32
 			var wg sync.WaitGroup
@@ -97,6 +99,7 @@ func TestPublishConflictIsDefinite(t *testing.T) {
 // The same MsgID from several publishers at once is stored once.
 func TestPublishDuplicatesAtOnce(t *testing.T) {
 	everywhere(t, func(t *testing.T, b *bus.Bus, _ string) {
+		t.Helper()
 		for round := range 30 {
 			var fresh atomic.Int32
 			var wg sync.WaitGroup

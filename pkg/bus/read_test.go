@@ -19,6 +19,7 @@ import (
 
 func TestReads(t *testing.T) {
 	everywhere(t, func(t *testing.T, b *bus.Bus, _ string) {
+		t.Helper()
 		ctx, stream := t.Context(), subject.StreamWaits
 		// Names that the server's answers use themselves.
 		odd := bus.Header{"Status": "404", "Description": "mine", "Nats-Sequence": "99", "Nats-Subject": "else"}
@@ -114,6 +115,7 @@ func TestReadsAreUpToDate(t *testing.T) {
 
 func TestBucket(t *testing.T) {
 	everywhere(t, func(t *testing.T, b *bus.Bus, _ string) {
+		t.Helper()
 		ctx := t.Context()
 		k := b.Bucket(subject.BucketRuns)
 		const odd = "a key/with *.>, ünd nothing."

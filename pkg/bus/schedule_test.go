@@ -31,6 +31,7 @@ func ended(id string, ttl time.Duration) *bus.Message {
 // A key of the bucket waits is a schedule at the same time. KV clients see a key, the server fires it.
 func TestWaitIsItsOwnTimer(t *testing.T) {
 	everywhere(t, func(t *testing.T, b *bus.Bus, url string) {
+		t.Helper()
 		ctx := t.Context()
 		_, js := foreign(t, url)
 		kv, err := js.KeyValue(ctx, subject.BucketWaits)
@@ -117,6 +118,7 @@ func TestWaitIsItsOwnTimer(t *testing.T) {
 // A timer on another subject is cancelled together with a publish.
 func TestUnschedule(t *testing.T) {
 	everywhere(t, func(t *testing.T, b *bus.Bus, _ string) {
+		t.Helper()
 		due := time.Now().Add(500 * time.Millisecond)
 		for _, id := range []string{"stays", "goes"} {
 			publish(t, b, &bus.Message{Subject: subject.Timer(id), ScheduleAt: due, ScheduleTarget: subject.Timeout(id)})
@@ -135,6 +137,7 @@ func TestUnschedule(t *testing.T) {
 
 func TestTTL(t *testing.T) {
 	everywhere(t, func(t *testing.T, b *bus.Bus, url string) {
+		t.Helper()
 		_, js := foreign(t, url)
 		kv, err := js.KeyValue(t.Context(), subject.BucketWaits)
 		if err != nil {
@@ -168,7 +171,7 @@ func TestCallbacksAreNotReplaced(t *testing.T) {
 	s := bustest.Start(t)
 	b := s.Provisioned(bus.Layout{})
 	for i := range 100 {
-		publish(t, b, &bus.Message{Subject: subject.Callback("many"), Data: []byte(fmt.Sprint(i))})
+		publish(t, b, &bus.Message{Subject: subject.Callback("many"), Data: fmt.Append(nil, i)})
 	}
 	from := uint64(0)
 	for i := range 100 {
@@ -216,13 +219,13 @@ func TestTimersSurvive(t *testing.T) {
 		}
 		soon := time.Now().Add(400 * time.Millisecond)
 		all(t, b, func(i int) []*bus.Message { return []*bus.Message{parked(fmt.Sprintf("due%d.j", i), soon)} })
-		time.Sleep(time.Until(soon)) // the time passes while the server is down, or just as it goes
+		<-time.After(time.Until(soon)) // the time passes while the server is down, or just as it goes
 		return cancelledDue
 	}
 	check := func(t *testing.T, b *bus.Bus, cancelledDue time.Time) {
 		t.Helper()
 		upAgain(t, b)
-		time.Sleep(time.Until(cancelledDue.Add(300 * time.Millisecond))) // nothing tells that nothing fires
+		<-time.After(time.Until(cancelledDue.Add(300 * time.Millisecond))) // nothing tells that nothing fires
 		for i := range n {
 			id := fmt.Sprintf("due%d.j", i)
 			eventually(t, id+" fires", func() bool { return stored(t, b, subject.Timeout(id)) != nil })

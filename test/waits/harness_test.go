@@ -9,7 +9,6 @@ import (
 	"flag"
 	"fmt"
 	"math/rand/v2"
-	"os"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -29,15 +28,7 @@ import (
 var ids = flag.Int("ids", 20000, "ids for each of the topologies")
 
 func TestMain(m *testing.M) {
-	flag.Parse()
-	code := m.Run()
-	if code == 0 {
-		if err := goleak.Find(); err != nil {
-			println(err.Error())
-			code = 1
-		}
-	}
-	os.Exit(code)
+	goleak.VerifyTestMain(m)
 }
 
 const (
@@ -59,7 +50,6 @@ type protocol interface {
 // lab is a NATS with some runners on it.
 type lab struct {
 	t     *testing.T
-	url   string
 	buses []*bus.Bus
 	waits []protocol
 	js    jetstream.JetStream
@@ -77,7 +67,7 @@ type document struct {
 	Used    uint64 `json:"used"`
 }
 
-func newLab(t *testing.T, replicas int, make func(b *bus.Bus, js jetstream.JetStream) protocol) *lab {
+func newLab(t *testing.T, replicas int, protocolOn func(b *bus.Bus, js jetstream.JetStream) protocol) *lab {
 	t.Helper()
 	l := &lab{t: t, runs: new(sync.Map)}
 	urls := []string{}
@@ -105,7 +95,7 @@ func newLab(t *testing.T, replicas int, make func(b *bus.Bus, js jetstream.JetSt
 			t.Fatalf("jetstream: %v", err)
 		}
 		l.js = js
-		l.buses, l.waits = append(l.buses, b), append(l.waits, make(b, js))
+		l.buses, l.waits = append(l.buses, b), append(l.waits, protocolOn(b, js))
 	}
 	return l
 }
@@ -139,12 +129,12 @@ func (l *lab) play(n int) (lost, doubled []string) {
 	making.Wait()
 	l.drain()
 	l.runs.Range(func(run, o any) bool {
-		switch o.(*outcome).resumed.Load() { //nolint:forcetypeassert // nothing else is in there
+		switch o.(*outcome).resumed.Load() {
 		case 0:
-			lost = append(lost, run.(string)) //nolint:forcetypeassert // nor other keys
+			lost = append(lost, run.(string))
 		case 1:
 		default:
-			doubled = append(doubled, run.(string)) //nolint:forcetypeassert // see above
+			doubled = append(doubled, run.(string))
 		}
 		return true
 	})
@@ -171,12 +161,12 @@ func (l *lab) one(run string) {
 	}
 	for range copies {
 		both.Go(func() {
-			time.Sleep(rand.N(tight))
+			<-time.After(rand.N(tight))
 			l.publish(w.ID)
 		})
 	}
 	both.Go(func() {
-		time.Sleep(rand.N(tight))
+		<-time.After(rand.N(tight))
 		l.request(runner, w)
 		if rand.IntN(failures) == 0 { // the request's message comes again
 			l.request(rand.IntN(runners), w)
@@ -255,7 +245,7 @@ func (l *lab) take(ctx context.Context, runner int, w event.Wait, cb *event.Call
 				return fmt.Errorf("save: %w", err)
 			}
 			if o, ok := l.runs.Load(w.Run); ok {
-				o.(*outcome).resumed.Add(1) //nolint:forcetypeassert // nothing else is in there
+				o.(*outcome).resumed.Add(1)
 			}
 			if crash {
 				return errCrash
@@ -268,19 +258,22 @@ func (l *lab) take(ctx context.Context, runner int, w event.Wait, cb *event.Call
 // drain waits until every callback has been handled: what has not gone on by then never will.
 func (l *lab) drain() {
 	l.t.Helper()
-	deadline := time.Now().Add(2 * time.Minute)
-	for !l.t.Failed() {
-		c, err := l.js.Consumer(context.Background(), subject.StreamWaits, subject.ConsumerRunner)
-		if err == nil {
-			if i := c.CachedInfo(); i.NumPending == 0 && i.NumAckPending == 0 {
-				return
-			}
-		}
-		if time.Now().After(deadline) {
-			l.t.Fatalf("the callbacks are not handled: %v", err)
-		}
-		time.Sleep(20 * time.Millisecond)
+	for left := l.unhandled(); left > 0 && !l.t.Failed(); {
+		before := left
+		bustest.Eventually(l.t, "more callbacks are handled", func() bool {
+			left = l.unhandled()
+			return left < before || l.t.Failed()
+		})
 	}
+}
+
+func (l *lab) unhandled() uint64 {
+	l.t.Helper()
+	c, err := l.js.Consumer(l.t.Context(), subject.StreamWaits, subject.ConsumerRunner)
+	if err != nil {
+		l.t.Fatalf("how many callbacks are left: %v", err)
+	}
+	return c.CachedInfo().NumPending + uint64(max(c.CachedInfo().NumAckPending, 0))
 }
 
 func encode(v any) []byte {

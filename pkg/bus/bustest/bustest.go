@@ -13,8 +13,20 @@ import (
 	"github.com/switchbackhq/switchback/pkg/bus"
 )
 
-// readyWithin is how long a server may take to accept connections on a busy machine.
+// readyWithin is how long a server may take to accept connections on a busy machine, and whatever else a test waits for.
 const readyWithin = 30 * time.Second
+
+// Eventually asks until ok, and fails the test when that takes longer than anything can take.
+func Eventually(t testing.TB, what string, ok func() bool) {
+	t.Helper()
+	again := time.NewTicker(5 * time.Millisecond)
+	defer again.Stop()
+	for deadline := time.Now().Add(readyWithin); !ok(); <-again.C {
+		if time.Now().After(deadline) {
+			t.Fatalf("not within %v: %s", readyWithin, what)
+		}
+	}
+}
 
 // Server is one server in this process.
 type Server struct {

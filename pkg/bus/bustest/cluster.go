@@ -6,7 +6,6 @@ import (
 	"net/url"
 	"strings"
 	"testing"
-	"time"
 
 	"github.com/nats-io/nats-server/v2/server"
 
@@ -48,12 +47,14 @@ func freePorts(t testing.TB, n int) []int {
 	t.Helper()
 	var ports []int
 	for range n {
-		l, err := net.Listen("tcp", "127.0.0.1:0") //nolint:noctx // at once
+		l, err := net.Listen("tcp", "127.0.0.1:0")
 		if err != nil {
 			t.Fatalf("find a free port: %v", err)
 		}
 		defer func() { _ = l.Close() }()
-		ports = append(ports, l.Addr().(*net.TCPAddr).Port) //nolint:forcetypeassert // of a TCP listener
+		if a, ok := l.Addr().(*net.TCPAddr); ok {
+			ports = append(ports, a.Port)
+		}
 	}
 	return ports
 }
@@ -61,13 +62,7 @@ func freePorts(t testing.TB, n int) []int {
 // AwaitReady waits until all running nodes know each other and have a leader.
 func (c *Nodes) AwaitReady() {
 	c.t.Helper()
-	deadline := time.Now().Add(readyWithin)
-	for !c.ready() {
-		if time.Now().After(deadline) {
-			c.t.Fatalf("the cluster is not ready within %v", readyWithin)
-		}
-		time.Sleep(10 * time.Millisecond)
-	}
+	Eventually(c.t, "the cluster is ready", c.ready)
 }
 
 func (c *Nodes) ready() bool {

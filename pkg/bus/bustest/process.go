@@ -63,7 +63,7 @@ func StartProcess(t testing.TB) *Process {
 // Start starts it again after Kill: same port, same files.
 func (p *Process) Start() {
 	p.t.Helper()
-	p.cmd = exec.Command(os.Args[0], "-test.run=^$") //nolint:gosec,noctx // ourselves; Kill ends it
+	p.cmd = exec.Command(os.Args[0], "-test.run=^$") // ourselves; Kill ends it
 	p.cmd.Env = append(os.Environ(), processDir+"="+p.dir+"|"+p.port)
 	if _, err := p.cmd.StdinPipe(); err != nil {
 		p.t.Fatalf("start a server: %v", err)

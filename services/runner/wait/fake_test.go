@@ -79,8 +79,8 @@ func (s *model) purge(subj string) {
 }
 
 func (s *model) find(subj string) *stored {
-	for i := len(s.messages) - 1; i >= 0; i-- {
-		if s.messages[i].Subject == subj {
+	for i, m := range slices.Backward(s.messages) {
+		if m.Subject == subj {
 			return &s.messages[i]
 		}
 	}

@@ -16,6 +16,7 @@ import (
 
 // both runs a test for an attempt's own id and for one that others may use.
 func both(t *testing.T, f func(t *testing.T, s *model, w *wait.Waits, ew event.Wait)) {
+	t.Helper()
 	for name, ew := range map[string]event.Wait{"own": ownWait("r", 1), "shared": sharedWait("r", 1)} {
 		t.Run(name, func(t *testing.T) {
 			s := newStream()
@@ -33,6 +34,7 @@ func seqs(cbs []*event.Callback) (s []uint64) {
 
 func TestWaitBeforeCallback(t *testing.T) {
 	both(t, func(t *testing.T, s *model, w *wait.Waits, ew event.Wait) {
+		t.Helper()
 		if cbs := park(t, w, ew, wait.Options{}); len(cbs) > 0 {
 			t.Fatalf("parking gave %v", seqs(cbs))
 		}
@@ -62,6 +64,7 @@ func TestWaitBeforeCallback(t *testing.T) {
 
 func TestCallbackBeforeWait(t *testing.T) {
 	both(t, func(t *testing.T, s *model, w *wait.Waits, ew event.Wait) {
+		t.Helper()
 		early := s.callback(ew.ID, event.Succeeded)
 		if f := look(t, w, early); f != (wait.Found{}) {
 			t.Fatalf("before there is a wait: %+v", f)
@@ -89,6 +92,7 @@ func TestCallbackBeforeWait(t *testing.T) {
 
 func TestProgress(t *testing.T) {
 	both(t, func(t *testing.T, s *model, w *wait.Waits, ew event.Wait) {
+		t.Helper()
 		p1, p2 := s.callback(ew.ID, event.Progress), s.callback(ew.ID, event.Progress)
 		cbs := park(t, w, ew, wait.Options{})
 		if d := cmp.Diff([]uint64{p1.Seq, p2.Seq}, seqs(cbs)); d != "" {
@@ -129,6 +133,7 @@ func TestWhatCountsEarly(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			both(t, func(t *testing.T, s *model, w *wait.Waits, ew event.Wait) {
+				t.Helper()
 				cb := s.callback(ew.ID, event.Succeeded)
 				o := wait.Options{NotBefore: cb.StoredAt.Add(c.age), AcceptEarly: c.accept}
 				cbs := park(t, w, ew, o)
@@ -162,6 +167,7 @@ func TestWhatCountsEarly(t *testing.T) {
 
 func TestNoCallbackAtAll(t *testing.T) {
 	both(t, func(t *testing.T, s *model, w *wait.Waits, ew event.Wait) {
+		t.Helper()
 		if _, err := s.store(&bus.Message{Subject: subject.Callback(ew.ID), Header: bus.Header{subject.HeaderOutcome: "dunno"}}); err != nil {
 			t.Fatal(err)
 		}
@@ -177,6 +183,7 @@ func TestNoCallbackAtAll(t *testing.T) {
 // The callbacks that were used have expired, so that there is none to expect.
 func TestUsedHasExpired(t *testing.T) {
 	both(t, func(t *testing.T, s *model, w *wait.Waits, ew event.Wait) {
+		t.Helper()
 		p := s.callback(ew.ID, event.Progress)
 		s.purge(subject.Callback(ew.ID))
 		ew.Used = p.Seq
@@ -192,6 +199,7 @@ func TestUsedHasExpired(t *testing.T) {
 // A callback that comes between any two steps of parking is given or found.
 func TestCallbackWhileParking(t *testing.T) {
 	both(t, func(t *testing.T, _ *model, _ *wait.Waits, ew event.Wait) {
+		t.Helper()
 		for step := range 2 {
 			s := newStream()
 			w := wait.New(s)
@@ -216,6 +224,7 @@ func TestCallbackWhileParking(t *testing.T) {
 
 func TestTimeout(t *testing.T) {
 	both(t, func(t *testing.T, s *model, w *wait.Waits, ew event.Wait) {
+		t.Helper()
 		park(t, w, ew, wait.Options{})
 		if !s.fire(s.timers()[0]) {
 			t.Fatal("nothing fires")
@@ -354,6 +363,7 @@ func TestForeignKeys(t *testing.T) {
 // Whatever single call fails, before its effect or after, doing it all again ends the same.
 func TestEveryCallMayFail(t *testing.T) {
 	both(t, func(t *testing.T, _ *model, _ *wait.Waits, ew event.Wait) {
+		t.Helper()
 		for failing := 1; ; failing++ {
 			reached := false
 			for _, after := range []bool{false, true} {
