@@ -182,6 +182,7 @@ func (l Layout) streams() []jetstream.StreamConfig {
 		mortal(subject.BucketGateways),
 		mortal(subject.BucketLeases),
 		bucket(subject.BucketDefinitions),
+		bucket(subject.BucketDeliveries),
 		{
 			Name: subject.StreamReceived, Subjects: []string{subject.AllReceived}, MaxAge: l.KeepReceived, MaxBytes: l.ReceivedMaxBytes,
 			AllowDirect: true, AllowMsgTTL: true,

@@ -38,6 +38,20 @@ func (b *Bus) At(ctx context.Context, stream string, seq uint64) (*Stored, error
 	return b.get(ctx, stream, getRequest{Seq: seq})
 }
 
+// Span gives the sequences of the first and the last message of a stream; last is below first when it is empty.
+func (b *Bus) Span(ctx context.Context, stream string) (first, last uint64, err error) {
+	var info struct {
+		State struct {
+			First uint64 `json:"first_seq"`
+			Last  uint64 `json:"last_seq"`
+		} `json:"state"`
+	}
+	if err := b.api(ctx, "STREAM.INFO."+stream, nil, &info, time.Now().Add(b.o.PublishTimeout)); err != nil {
+		return 0, 0, b.readError(err, stream, "")
+	}
+	return info.State.First, info.State.Last, nil
+}
+
 // LastAfter is Last, read from a replica that holds all up to the message seen: what was stored before it
 // is found, whoever leads the stream at the moment. It costs no leader's time.
 func (b *Bus) LastAfter(ctx context.Context, stream, subj string, seen *Stored) (*Stored, error) {

@@ -24,6 +24,8 @@ const (
 	BucketGateways    = "gateways"
 	BucketDefinitions = "definitions"
 	BucketLeases      = "leases" // which process holds a tunnel, and the address that it had last
+	// BucketDeliveries remembers which deliveries the listeners have taken, by hashed ids.
+	BucketDeliveries = "deliveries"
 
 	// ConsumerRunner is the durable name of the runners' shared consumers on StreamRuns and StreamWaits.
 	ConsumerRunner = "runner"
@@ -42,6 +44,7 @@ const (
 	HeaderReceivedAt = "Switchback-Received-At"
 	HeaderReason     = "Switchback-Reason"
 	HeaderUsed       = "Switchback-Used"
+	HeaderRecord     = "Switchback-Record"
 	HeaderTrace      = "traceparent"
 )
 

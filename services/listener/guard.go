@@ -26,6 +26,7 @@ type guard struct {
 	limit      *rate.Limiter
 	verifier   *verify.Verifier // nil: anybody may call
 	handshakes []*handshake.Handshake
+	masks      verify.Sensitive // what must not be recorded
 }
 
 // options are what callbacks and triggers have in common.
@@ -58,6 +59,7 @@ func newGuard(o options, env expr.Scope, fetch verify.Fetcher) (guard, error) {
 		if g.verifier, err = verify.Compile(spec); err != nil {
 			return g, err
 		}
+		g.masks = g.verifier.Sensitive()
 		if kind := handshake.For(spec.Type); kind != "" {
 			kinds = append(kinds, handshake.Spec{Type: kind, Verify: spec})
 		}

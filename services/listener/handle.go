@@ -89,11 +89,14 @@ func (s *server) finish(ctx *fasthttp.RequestCtx, j *job, v verdict) {
 	if c := j.endpoint.requests[v]; c != nil {
 		c.Inc()
 	}
-	s.record(ctx, j, v)
+	if s.records != nil && j.endpoint != s.elsewhere {
+		s.records.add(s, j, v, ctx.Response.StatusCode())
+	}
+	s.tell(ctx, j, v)
 }
 
-// record logs a request: loudly when we could not do what was asked, though not for each of a storm of them.
-func (s *server) record(ctx *fasthttp.RequestCtx, j *job, v verdict) {
+// tell logs a request: loudly when we could not do what was asked, though not for each of a storm of them.
+func (s *server) tell(ctx *fasthttp.RequestCtx, j *job, v verdict) {
 	status := ctx.Response.StatusCode()
 	level := slog.LevelDebug
 	switch {

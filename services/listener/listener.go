@@ -8,6 +8,7 @@ import (
 	"os"
 	"slices"
 	"sync"
+	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
 
@@ -27,13 +28,15 @@ type Publisher interface {
 
 // Store is what a listener reads and writes besides; *bus.Bus is one.
 type Store interface {
+	Publish(ctx context.Context, m *bus.Message) (bus.Ack, error)
+	Notify(subject string, h bus.Header, data []byte) error
 	Bucket(name string) *bus.Bucket
 }
 
 // Deps is what a Listener works with.
 type Deps struct {
 	Bus      Publisher
-	Store    Store // nil: Bus, where it is one
+	Store    Store // of records, remembered deliveries and gateways; nil: Bus, where it is one
 	Document *compose.Document
 	Logger   *slog.Logger                     // nil: silent
 	Registry prometheus.Registerer            // nil: no metrics
@@ -46,6 +49,7 @@ type Listener struct {
 	servers  []*server
 	store    Store
 	gateways *gateways
+	records  *recorder     // nil: none
 	fetch    *fetch.Client // our own, to be closed
 	log      *slog.Logger
 	config   Config
@@ -84,6 +88,9 @@ func New(c Config, d Deps) (*Listener, error) {
 			return nil, fault.New(fault.Usage, "the file has no listener "+id, "name one of its listeners, or none for all")
 		}
 	}
+	if d.Store != nil {
+		l.records = newRecorder(d.Store, m, d.Logger)
+	}
 	if d.Fetch == nil {
 		l.fetch = fetch.New(nil)
 		d.Fetch = l.fetch
@@ -93,7 +100,7 @@ func New(c Config, d Deps) (*Listener, error) {
 		if len(c.Listeners) > 0 && !slices.Contains(c.Listeners, cl.ID) {
 			continue
 		}
-		s, err := newServer(c, d, m, l.gateways, cl)
+		s, err := newServer(c, d, m, l, cl)
 		if err != nil {
 			errs = append(errs, err)
 			continue
@@ -145,11 +152,16 @@ func (l *Listener) Run(ctx context.Context) error {
 	defer abandon()
 
 	failed := make(chan error, len(l.servers))
-	var accepting, aside sync.WaitGroup
+	var accepting, aside, writing sync.WaitGroup
 	if l.fetch != nil {
 		defer l.fetch.Close()
 	}
 	defer aside.Wait()
+	recording, forget := context.WithCancel(context.WithoutCancel(ctx))
+	defer forget()
+	if l.records != nil {
+		writing.Go(func() { l.records.run(recording) })
+	}
 	if l.store != nil && slices.ContainsFunc(l.servers, func(s *server) bool { return s.verifies }) {
 		// Some signatures cover the address that the sender has called.
 		watching, unwatch := context.WithCancel(working)
@@ -174,6 +186,13 @@ func (l *Listener) Run(ctx context.Context) error {
 	}
 	l.stop(working, abandon)
 	accepting.Wait()
+	if l.records != nil {
+		// Nobody adds to it any more: what is left is stored, within bounds.
+		close(l.records.queue)
+		last := time.AfterFunc(recordClose, forget)
+		writing.Wait()
+		last.Stop()
+	}
 	return err
 }
 

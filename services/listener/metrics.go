@@ -12,6 +12,7 @@ type metrics struct {
 	requests *prometheus.CounterVec
 	items    *prometheus.CounterVec
 	bytes    *prometheus.CounterVec
+	records  *prometheus.CounterVec
 	publish  *prometheus.HistogramVec
 	inFlight *prometheus.GaugeVec
 }
@@ -25,6 +26,7 @@ func newMetrics(r prometheus.Registerer) (*metrics, error) {
 		requests: prometheus.NewCounterVec(name("requests_total", "Requests by what became of them."), []string{"listener", "endpoint", "verdict"}),
 		items:    prometheus.NewCounterVec(name("items_total", "Callbacks and run requests stored, by outcome."), []string{"listener", "endpoint", "outcome"}),
 		bytes:    prometheus.NewCounterVec(name("body_bytes_total", "Bytes of request bodies, as sent."), []string{"listener"}),
+		records:  prometheus.NewCounterVec(name("records_total", "Records of requests: stored, dropped for lack of room, or lost on the way to NATS."), []string{"fate"}),
 		publish: prometheus.NewHistogramVec(prometheus.HistogramOpts{
 			Namespace: "switchback", Subsystem: "listener", Name: "publish_seconds", Help: "Time until JetStream has answered a publish.",
 			Buckets: []float64{.0001, .00025, .0005, .001, .0025, .005, .01, .025, .05, .1, .25, .5, 1, 2.5, 5, 10},
@@ -36,7 +38,7 @@ func newMetrics(r prometheus.Registerer) (*metrics, error) {
 	if r == nil {
 		return m, nil
 	}
-	for _, c := range []prometheus.Collector{m.requests, m.items, m.bytes, m.publish, m.inFlight} {
+	for _, c := range []prometheus.Collector{m.requests, m.items, m.bytes, m.records, m.publish, m.inFlight} {
 		if err := r.Register(c); err != nil {
 			return nil, fmt.Errorf("register the listener's metrics: %w", err)
 		}

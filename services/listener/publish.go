@@ -16,6 +16,7 @@ type fate struct {
 	id        string
 	run       string // of a trigger's item
 	outcome   event.Outcome
+	seq       uint64 // of a callback, where it is stored
 	duplicate bool
 	err       error
 }
@@ -78,7 +79,7 @@ func (s *server) publishCallback(it *ingress.Item, f *fate) bool {
 	began := time.Now()
 	ack, err := s.bus.PublishCallback(s.working, &it.Callback)
 	s.publish.Observe(time.Since(began).Seconds())
-	f.duplicate, f.err = ack.Duplicate, err
+	f.seq, f.duplicate, f.err = ack.Seq, ack.Duplicate, err
 	return err == nil || refusable(err)
 }
 

@@ -38,8 +38,9 @@ type server struct {
 	maxBody   int64
 	proxies   []netip.Prefix
 	gateways  *gateways
-	shakes    bool // some endpoint answers handshakes
-	verifies  bool // some endpoint verifies
+	records   *recorder // nil: none
+	shakes    bool      // some endpoint answers handshakes
+	verifies  bool      // some endpoint verifies
 
 	http    *fasthttp.Server
 	tls     *tls.Config
@@ -54,17 +55,20 @@ type server struct {
 	publish  prometheus.Observer
 }
 
-func newServer(c Config, d Deps, m *metrics, known *gateways, l *compose.Listener) (*server, error) {
+func newServer(c Config, d Deps, m *metrics, of *Listener, l *compose.Listener) (*server, error) {
 	s := &server{
 		conf: l, config: c, bus: d.Bus, getenv: d.Getenv, log: d.Logger.With(slog.String("listener", l.ID)), metrics: m,
 		endpoints: map[*ingress.Endpoint]*endpoint{}, elsewhere: newEndpoint(m, l.ID, ""),
-		gateways: known, maxBody: l.MaxBodySize, storm: rate.Sometimes{First: 10, Interval: time.Second},
+		gateways: of.gateways, maxBody: l.MaxBodySize, storm: rate.Sometimes{First: 10, Interval: time.Second},
 		gate:     newGate(l.MaxConcurrentCount, c.QueueLength, c.QueueTimeout),
 		inFlight: m.inFlight.WithLabelValues(l.ID), bytes: m.bytes.WithLabelValues(l.ID), publish: m.publish.WithLabelValues(l.ID),
 	}
 	s.jobs.New = func() any { return new(job) }
 	if err := s.addEndpoints(m, d.Fetch); err != nil {
 		return nil, err
+	}
+	if l.Record != "off" {
+		s.records = of.records
 	}
 	var err error
 	if s.proxies, err = networks(l.TrustedProxies); err != nil {

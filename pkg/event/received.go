@@ -1,0 +1,39 @@
+package event
+
+import "time"
+
+// Received is the record of one request to a listener's endpoint. Its body is the payload of the message that holds it,
+// as it was sent; the rest is a header.
+type Received struct {
+	Seq      uint64    `json:"seq,omitempty"` // place in the stream of records; zero before it is stored
+	ID       string    `json:"id"`            // the request's
+	At       time.Time `json:"at"`
+	Listener string    `json:"listener"`
+	Endpoint string    `json:"endpoint"` // its path as in the file
+	Method   string    `json:"method"`
+	Path     string    `json:"path"`
+	Query    string    `json:"query,omitempty"`
+	Remote   string    `json:"remote"`
+	Verdict  string    `json:"verdict"`
+	Status   int       `json:"status"` // of the answer
+	Error    string    `json:"error,omitempty"`
+
+	Items []ReceivedItem `json:"items,omitempty"`
+	More  int            `json:"more_items,omitempty"` // that are not listed
+
+	Header   map[string][]string `json:"header,omitempty"`
+	Masked   []string            `json:"masked,omitempty"` // headers and query parameters whose values are not kept
+	BodySize int                 `json:"body_size"`
+	Cut      bool                `json:"cut,omitempty"` // the body is not kept, or only its beginning
+	Body     []byte              `json:"-"`
+}
+
+// ReceivedItem is what became of one item of a request.
+type ReceivedItem struct {
+	ID        string  `json:"id,omitempty"`
+	Outcome   Outcome `json:"outcome,omitempty"`
+	Seq       uint64  `json:"seq,omitempty"` // of the callback in the stream of waits
+	Run       string  `json:"run_id,omitempty"`
+	Duplicate bool    `json:"duplicate,omitempty"`
+	Error     string  `json:"error,omitempty"`
+}
