@@ -36,22 +36,24 @@ type Settings struct {
 		Level  slog.Level       `koanf:"level"`
 		Format telemetry.Format `koanf:"format"`
 	} `koanf:"log"`
-	Streams struct {
-		Replicas      int           `koanf:"replicas"`
-		KeepCallbacks time.Duration `koanf:"keep_callbacks"`
-		KeepRuns      time.Duration `koanf:"keep_runs"`
-		KeepReceived  time.Duration `koanf:"keep_received"`
-		Redelivery    time.Duration `koanf:"redelivery"` // how long a runner may be silent before its messages go to another
-	} `koanf:"streams"`
+	Streams Streams `koanf:"streams"`
 }
 
 func (s *Settings) common() *Settings { return s }
 
-// layout is how the streams are made where they are missing.
-func (s *Settings) layout() bus.Layout {
+// Streams say how the streams are made where they are missing. Zero values mean the defaults.
+type Streams struct {
+	Replicas      int           `koanf:"replicas"`
+	KeepCallbacks time.Duration `koanf:"keep_callbacks"`
+	KeepRuns      time.Duration `koanf:"keep_runs"`
+	KeepReceived  time.Duration `koanf:"keep_received"`
+	Redelivery    time.Duration `koanf:"redelivery"` // how long a runner may be silent before its messages go to another
+}
+
+// Layout gives them to the bus.
+func (s Streams) Layout() bus.Layout {
 	return bus.Layout{
-		Replicas: s.Streams.Replicas, KeepCallbacks: s.Streams.KeepCallbacks, KeepRuns: s.Streams.KeepRuns,
-		KeepReceived: s.Streams.KeepReceived, AckWait: s.Streams.Redelivery,
+		Replicas: s.Replicas, KeepCallbacks: s.KeepCallbacks, KeepRuns: s.KeepRuns, KeepReceived: s.KeepReceived, AckWait: s.Redelivery,
 	}
 }
 
@@ -191,7 +193,7 @@ func serve(ctx context.Context, service Service, s *Settings, log *slog.Logger, 
 		defer cancel()
 		err = errors.Join(err, b.Close(closing))
 	}()
-	if err := b.Provision(connecting, s.layout()); err != nil {
+	if err := b.Provision(connecting, s.Streams.Layout()); err != nil {
 		return fmt.Errorf("make the streams: %w", err)
 	}
 	registry := telemetry.NewRegistry(service.Name)

@@ -23,13 +23,20 @@ import (
 
 // Config bounds a runner. Zero values mean the defaults.
 type Config struct {
-	MaxConcurrentRuns int           // runs under way at once, those that wait not counted; default 256
-	KeepRuns          time.Duration // how long ended runs are kept; default 7 d
-	GatewayWait       time.Duration // how long a run waits for a gateway that is not up; default 60 s
-	ShutdownGrace     time.Duration // how long requests in flight may go on after a stop; default 20 s
-	MaxDeliveries     int           // deliveries of a message that cannot be processed before it is given up; default 5
-	MaxResponse       int64         // bytes of an outside service's response; default 512 KiB
-	AllowShell        bool          // components of type shell may run
+	// MaxConcurrentRuns bounds the runs that are being worked on at once, those that wait not counted; default 256.
+	MaxConcurrentRuns int `koanf:"max_concurrent_runs"`
+	// KeepRuns is how long ended runs are kept; default 7 d.
+	KeepRuns time.Duration `koanf:"-"`
+	// GatewayWait is how long a run waits for a gateway that is not up; default 60 s.
+	GatewayWait time.Duration `koanf:"gateway_wait"`
+	// ShutdownGrace is how long requests in flight may go on after a stop; default 20 s.
+	ShutdownGrace time.Duration `koanf:"shutdown_grace"`
+	// MaxDeliveries is how often a message that cannot be processed is tried before it is given up; default 5.
+	MaxDeliveries int `koanf:"max_deliveries"`
+	// MaxResponse bounds an outside service's response, in bytes, where its component sets no other; default 512 KiB.
+	MaxResponse int64 `koanf:"max_response"`
+	// AllowShell lets components of type shell run.
+	AllowShell bool `koanf:"allow_shell"`
 }
 
 func (c Config) withDefaults() Config {
@@ -157,6 +164,7 @@ func (r *Runner) Run(ctx context.Context) error {
 		}, func(_ context.Context, d *bus.Delivery) { r.deliver(work, d, r.resume) })
 	})
 	close(r.ready)
+	r.log.Info("runner is ready", slog.String("definition", r.definitions.current().hash))
 	if err := group.Wait(); err != nil {
 		return fmt.Errorf("runner: %w", err)
 	}

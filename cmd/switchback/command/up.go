@@ -10,6 +10,7 @@ import (
 	"github.com/switchbackhq/switchback/cmd/switchback/embed"
 	"github.com/switchbackhq/switchback/cmd/switchback/up"
 	"github.com/switchbackhq/switchback/pkg/fault"
+	"github.com/switchbackhq/switchback/pkg/settings"
 	"github.com/switchbackhq/switchback/pkg/telemetry"
 )
 
@@ -23,6 +24,7 @@ type upCommand struct {
 	Sync      string     `default:"5s" placeholder:"D" help:"How often the embedded NATS server forces data to the disk, or always (${default}). A power cut takes what came since."`
 	NATS      string     `name:"nats" placeholder:"URL" help:"Use the NATS server at URL instead of an embedded one (or SWITCHBACK_NATS_URL)."`
 	AdminAddr string     `placeholder:"ADDR" help:"Address of health and metrics (127.0.0.1:9464, or a free port when that is taken)."`
+	Settings  string     `placeholder:"FILE" help:"File of settings for the services, in YAML; SWITCHBACK_RUNNER_… and the like are read as well."`
 	LogLevel  slog.Level `default:"info" placeholder:"LEVEL" help:"debug, info, warn or error."`
 	LogFormat string     `enum:"auto,pretty,text,json" default:"pretty" placeholder:"FORMAT" help:"pretty, text or json."`
 }
@@ -36,6 +38,9 @@ func (u *upCommand) Run(ctx context.Context, s *streams) error {
 	o := up.Options{
 		Compose: u.options(), Out: s.out, Log: log, NATS: u.NATS,
 		Admin: telemetry.AdminConfig{Addr: defaultAdmin},
+	}
+	if err := settings.Load(&o.Settings, settings.Sources{File: u.Settings, EnvPrefix: "SWITCHBACK_"}); err != nil {
+		return fault.Wrap(err, fault.Usage, "the settings", "")
 	}
 	if u.AdminAddr != "" {
 		o.Admin = telemetry.AdminConfig{Addr: u.AdminAddr, Asked: true}

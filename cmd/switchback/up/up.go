@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/switchbackhq/switchback/cmd/switchback/embed"
+	"github.com/switchbackhq/switchback/pkg/boot"
 	"github.com/switchbackhq/switchback/pkg/bus"
 	"github.com/switchbackhq/switchback/pkg/compose"
 	"github.com/switchbackhq/switchback/pkg/event"
@@ -29,6 +30,14 @@ const (
 	closeTimeout     = 5 * time.Second
 )
 
+// Settings are those of the services, as their own binaries take them.
+type Settings struct {
+	Listener listener.Config `koanf:"listener"`
+	Gateway  gateway.Config  `koanf:"gateway"`
+	Runner   runner.Config   `koanf:"runner"`
+	Streams  boot.Streams    `koanf:"streams"`
+}
+
 // Options say what to run and where.
 type Options struct {
 	Compose compose.Options
@@ -36,7 +45,7 @@ type Options struct {
 	NATS     string
 	Embedded embed.Options
 	Admin    telemetry.AdminConfig
-	Layout   bus.Layout
+	Settings Settings
 	Out      io.Writer // lines for people: what is ready, and where
 	Log      *slog.Logger
 	// Before are services that start before all others and stop after them.
@@ -52,7 +61,8 @@ func Run(ctx context.Context, o Options) (err error) {
 	if err != nil {
 		return err
 	}
-	connection := bus.Options{Name: "switchback up", Logger: o.Log}
+	o.Settings.Runner.KeepRuns = o.Settings.Streams.KeepRuns
+	connection := bus.Options{Name: "switchback up", Logger: o.Log, KeepCallbacks: o.Settings.Streams.KeepCallbacks}
 	out := &announcer{w: o.Out}
 	if o.NATS == "" {
 		server, err := embed.Start(ctx, o.Embedded)
@@ -81,7 +91,7 @@ func load(o compose.Options) (*compose.Document, error) {
 }
 
 func serve(ctx context.Context, o Options, doc *compose.Document, connection bus.Options, out *announcer) (err error) {
-	b, err := connect(ctx, connection, o.Layout)
+	b, err := connect(ctx, connection, o.Settings.Streams.Layout())
 	if err != nil {
 		return err
 	}
@@ -96,7 +106,7 @@ func serve(ctx context.Context, o Options, doc *compose.Document, connection bus
 	admin.AddCheck("nats", b.Ready)
 	services := append([]supervise.Service{admin}, o.Before...)
 	if len(doc.Listeners) > 0 {
-		l, err := listener.New(listener.DefaultConfig(), listener.Deps{
+		l, err := listener.New(o.Settings.Listener, listener.Deps{
 			Bus: b, Document: doc, Logger: o.Log.With(slog.String("service", "listener")), Registry: registry, Getenv: os.LookupEnv,
 		})
 		if err != nil {
@@ -105,7 +115,7 @@ func serve(ctx context.Context, o Options, doc *compose.Document, connection bus
 		services = append(services, l, out.service("Listener", func() []string { return listenerLines(doc, l.Addresses()) }))
 	}
 	if len(doc.Gateways) > 0 {
-		g, err := gateway.New(gateway.Config{}, gateway.Deps{
+		g, err := gateway.New(o.Settings.Gateway, gateway.Deps{
 			Bus: b, Document: doc, Logger: o.Log.With(slog.String("service", "gateway")), Registry: registry, Getenv: os.LookupEnv,
 			Announce: func(s event.GatewayStatus) { out.say("Gateway", "Public URL: %s", s.PublicURL) },
 		})
@@ -115,7 +125,7 @@ func serve(ctx context.Context, o Options, doc *compose.Document, connection bus
 		services = append(services, g)
 	}
 	if len(doc.Workflows) > 0 {
-		r := runner.New(runner.Config{}, runner.Deps{
+		r := runner.New(o.Settings.Runner, runner.Deps{
 			Bus: b, Document: doc, Getenv: os.LookupEnv, Logger: o.Log.With(slog.String("service", "runner")), Registry: registry,
 		})
 		services = append(services, r, out.service("Runner", func() []string { return runnerLines(doc) }))

@@ -266,7 +266,7 @@ func TestAdvance(t *testing.T) {
 				engine.Expired{ID: "r.a", Seq: 3, Trigger: "timeout:3", At: after(time.Minute)},
 				responded("a", 2, after(61*second)), callback("r.a", 9, event.Succeeded, `"late"`, after(62*second)),
 			},
-			states: "completed a=completed", commands: []string{"end r.a used 9", "end r.a.2 used 0", "finish"}, output: `"late"`,
+			states: "completed a=completed", commands: []string{"end r.a.2 used 0", "end r.a used 9", "finish"}, output: `"late"`,
 		},
 		{
 			name:  "a callback is used once, also by the next attempt for the same id",

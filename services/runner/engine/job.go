@@ -3,6 +3,7 @@ package engine
 import (
 	"encoding/json"
 	"fmt"
+	"slices"
 	"strconv"
 	"time"
 
@@ -117,7 +118,23 @@ func (s *step) inputScope(def *compose.Job) Scope {
 	if parent, index, ok := itemOf(def.ID); ok && s.workflow.Job(def.ID) == nil {
 		scope.Each, scope.Index = parent, index
 	}
+	scope.Error = s.cause(def.ID)
 	return scope
+}
+
+// cause is ${error} of a job that another's failure has led to.
+func (s *step) cause(id string) any {
+	for _, def := range s.workflow.Jobs {
+		if def.OnError.To != id && !slices.Contains(def.OnError.Jobs, id) {
+			continue
+		}
+		if job := s.run.Jobs[def.ID]; job != nil && job.Error != nil {
+			if v, err := errorValue(job.Error); err == nil {
+				return v
+			}
+		}
+	}
+	return nil
 }
 
 // input evaluates a job's input, and keeps it: without a template, the workflow's.

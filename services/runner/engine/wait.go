@@ -142,7 +142,7 @@ func (s *step) park(def *compose.Job, job *event.Job) {
 // endWaits commands the end of every wait and timer that the job may have.
 func (s *step) endWaits(def *compose.Job, job *event.Job) {
 	ended := map[string]bool{}
-	for _, a := range round(job) {
+	for _, a := range slices.Backward(round(job)) { // the last attempt that waited for an id has its wait
 		for _, w := range waits(a) {
 			if ended[w.ID] {
 				continue

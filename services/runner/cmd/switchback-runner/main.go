@@ -3,7 +3,6 @@ package main
 
 import (
 	"os"
-	"time"
 
 	"github.com/switchbackhq/switchback/pkg/boot"
 	"github.com/switchbackhq/switchback/pkg/supervise"
@@ -13,12 +12,7 @@ import (
 type settings struct {
 	boot.Settings
 
-	Runner struct {
-		MaxConcurrentRuns int           `koanf:"max_concurrent_runs"`
-		GatewayWait       time.Duration `koanf:"gateway_wait"`
-		ShutdownGrace     time.Duration `koanf:"shutdown_grace"`
-		AllowShell        bool          `koanf:"allow_shell"`
-	} `koanf:"runner"`
+	Runner runner.Config `koanf:"runner"`
 }
 
 func main() {
@@ -28,13 +22,8 @@ func main() {
 		About:     "Takes run requests and callbacks from NATS and carries workflows on.",
 		Uses:      []string{"component", "workflow"},
 	}, settings{}, func(env boot.Env, s settings) (supervise.Service, error) {
-		return runner.New(runner.Config{
-			MaxConcurrentRuns: s.Runner.MaxConcurrentRuns,
-			GatewayWait:       s.Runner.GatewayWait,
-			ShutdownGrace:     s.Runner.ShutdownGrace,
-			AllowShell:        s.Runner.AllowShell,
-			KeepRuns:          s.Streams.KeepRuns,
-		}, runner.Deps{
+		s.Runner.KeepRuns = s.Streams.KeepRuns
+		return runner.New(s.Runner, runner.Deps{
 			Bus: env.Bus, Document: env.Document, Getenv: env.Getenv, Logger: env.Logger, Registry: env.Registry,
 		}), nil
 	}))
