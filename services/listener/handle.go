@@ -252,7 +252,7 @@ func (s *server) take(j *job) error {
 			return err
 		}
 		j.fates = untried(len(runs))
-		s.publishAll(len(runs), func(int) string { return "" }, func(i int) bool { return s.publishRun(&runs[i], &j.fates[i], j.ReceivedAt) })
+		s.publishAll(len(runs), func(int) string { return "" }, func(i int) bool { return s.publishRun(&runs[i], &j.fates[i], j.ReceivedAt, e.Trigger.DedupeFor) })
 		return nil
 	}
 	var err error
@@ -261,12 +261,12 @@ func (s *server) take(j *job) error {
 	}
 	if len(j.items) == 1 {
 		j.fates = append(j.fates[:0], fate{})
-		s.publishCallback(&j.items[0], &j.fates[0])
+		s.publishCallback(&j.items[0], &j.fates[0], e.Callback.DedupeFor)
 		return nil
 	}
 	j.fates = untried(len(j.items))
 	s.publishAll(len(j.items), func(i int) string { return j.items[i].Callback.ID }, func(i int) bool {
-		return s.publishCallback(&j.items[i], &j.fates[i])
+		return s.publishCallback(&j.items[i], &j.fates[i], e.Callback.DedupeFor)
 	})
 	return nil
 }

@@ -71,25 +71,37 @@ func (s *server) publishAll(n int, key func(i int) string, publish func(i int) (
 }
 
 // publishCallback stores one callback; false when that failed for a reason of ours.
-func (s *server) publishCallback(it *ingress.Item, f *fate) bool {
+func (s *server) publishCallback(it *ingress.Item, f *fate, keep time.Duration) bool {
 	f.id, f.outcome, f.err = it.Callback.ID, it.Callback.Outcome, it.Err
 	if f.err != nil {
+		return true
+	}
+	if _, taken := s.seen(s.working, it.Callback.DeliveryID, keep); taken {
+		f.duplicate = true
 		return true
 	}
 	began := time.Now()
 	ack, err := s.bus.PublishCallback(s.working, &it.Callback)
 	s.publish.Observe(time.Since(began).Seconds())
 	f.seq, f.duplicate, f.err = ack.Seq, ack.Duplicate, err
+	if err == nil {
+		s.remember(s.working, it.Callback.DeliveryID, "", keep)
+	}
 	return err == nil || refusable(err)
 }
 
 // publishRun stores one run request under a new id.
-func (s *server) publishRun(it *ingress.RunItem, f *fate, now time.Time) bool {
+func (s *server) publishRun(it *ingress.RunItem, f *fate, now time.Time, keep time.Duration) bool {
 	f.outcome, f.err = runRequested, it.Err
 	if f.err != nil {
 		return true
 	}
 	r := &it.Request
+	delivery := r.MsgID
+	if run, taken := s.seen(s.working, delivery, keep); taken {
+		f.run, f.duplicate = run, true
+		return true
+	}
 	r.RunID = newID(now)
 	if r.MsgID == "" {
 		r.MsgID = r.RunID
@@ -100,6 +112,9 @@ func (s *server) publishRun(it *ingress.RunItem, f *fate, now time.Time) bool {
 	f.err, f.duplicate = err, ack.Duplicate
 	if !ack.Duplicate {
 		f.run = r.RunID // a duplicate's run has the id that the first request was given
+		if err == nil {
+			s.remember(s.working, delivery, r.RunID, keep)
+		}
 	}
 	return err == nil || refusable(err)
 }

@@ -39,6 +39,7 @@ type server struct {
 	proxies   []netip.Prefix
 	gateways  *gateways
 	records   *recorder // nil: none
+	store     Store     // nil: none
 	shakes    bool      // some endpoint answers handshakes
 	verifies  bool      // some endpoint verifies
 
@@ -59,7 +60,7 @@ func newServer(c Config, d Deps, m *metrics, of *Listener, l *compose.Listener) 
 	s := &server{
 		conf: l, config: c, bus: d.Bus, getenv: d.Getenv, log: d.Logger.With(slog.String("listener", l.ID)), metrics: m,
 		endpoints: map[*ingress.Endpoint]*endpoint{}, elsewhere: newEndpoint(m, l.ID, ""),
-		gateways: of.gateways, maxBody: l.MaxBodySize, storm: rate.Sometimes{First: 10, Interval: time.Second},
+		gateways: of.gateways, store: d.Store, maxBody: l.MaxBodySize, storm: rate.Sometimes{First: 10, Interval: time.Second},
 		gate:     newGate(l.MaxConcurrentCount, c.QueueLength, c.QueueTimeout),
 		inFlight: m.inFlight.WithLabelValues(l.ID), bytes: m.bytes.WithLabelValues(l.ID), publish: m.publish.WithLabelValues(l.ID),
 	}

@@ -182,6 +182,35 @@ func TestDeliveryIDs(t *testing.T) {
 	}
 }
 
+// TestDeliveriesAreRememberedBeyondTheWindow: also by another listener, and where JetStream has forgotten them.
+func TestDeliveriesAreRememberedBeyondTheWindow(t *testing.T) {
+	b := bustest.Start(t).Provisioned(bus.Layout{Memory: true, DedupeWindow: 100 * time.Millisecond})
+	first := start(t, natsHooks, b, listener.Config{})
+	second := start(t, natsHooks, b, listener.Config{})
+	if r := first.post("/done", `{"id":"x"}`, "X-Delivery", "d-1"); r.status != 200 {
+		t.Fatal(r.body)
+	}
+	run := first.post("/start", `{"n":1}`, "X-Delivery", "d-1")
+	// The window is over when JetStream takes an id for the second time.
+	probe := func() bool {
+		ack, err := b.PublishCallback(t.Context(), &event.Callback{ID: "probe", DeliveryID: "probe"})
+		return err == nil && ack.Duplicate
+	}
+	probe()
+	for until := time.Now().Add(time.Minute); probe() && time.Now().Before(until); {
+		continue
+	}
+	if r := second.post("/done", `{"id":"x"}`, "X-Delivery", "d-1"); r.status != 200 || !strings.Contains(r.body, `"duplicate":true`) {
+		t.Errorf("%d %s", r.status, r.body)
+	}
+	if n := len(stored(t, b, "x")); n != 1 {
+		t.Errorf("%d stored", n)
+	}
+	if r := second.post("/start", `{"n":1}`, "X-Delivery", "d-1"); r.body != run.body {
+		t.Errorf("%s, then %s", run.body, r.body)
+	}
+}
+
 func twilio(url string) string {
 	m := hmac.New(sha1.New, []byte("the NEW"))
 	m.Write([]byte(url + "CallSidCA1"))
