@@ -10,6 +10,8 @@ import (
 )
 
 type callbacksCommand struct {
+	List callbacksListCommand `cmd:"" default:"withargs" help:"List what the listeners were sent, the newest first."`
+	Show callbacksShowCommand `cmd:"" help:"Show one request: what came, and what became of it."`
 	Send callbacksSendCommand `cmd:"" help:"Send a callback for an id, whether somebody waits for it or not."`
 }
 

@@ -1,0 +1,105 @@
+package command
+
+import (
+	"context"
+	"fmt"
+	"strconv"
+	"strings"
+	"time"
+	"unicode/utf8"
+
+	"github.com/switchbackhq/switchback/cmd/switchback/client"
+	"github.com/switchbackhq/switchback/cmd/switchback/show"
+	"github.com/switchbackhq/switchback/pkg/event"
+)
+
+type callbacksListCommand struct {
+	Limit   *int   `placeholder:"N" help:"At most so many, 0 for all (default: 50 in a table, all as JSON)."`
+	Verdict string `placeholder:"VERDICT" help:"Only those with this verdict: accepted, progress, handshake, unauthorized, unusable, …"`
+	system
+	format
+}
+
+// Run lists what the listeners were sent, the newest first.
+func (c *callbacksListCommand) Run(ctx context.Context, s *streams) error {
+	limit, err := atMost(c.Limit, c.json())
+	if err != nil {
+		return err
+	}
+	return c.with(ctx, func(cl *client.Client) error {
+		var all []*event.Received
+		err := cl.Received(ctx, c.Verdict, func(r *event.Received) bool {
+			all = append(all, r)
+			return limit == 0 || len(all) < limit
+		})
+		if err != nil {
+			return err
+		}
+		if c.json() {
+			return list(s.out, func(write func(any) error) error {
+				for _, r := range all {
+					if err := write(r); err != nil {
+						return err
+					}
+				}
+				return nil
+			})
+		}
+		if len(all) == 0 {
+			fmt.Fprintln(s.err, "No request is recorded.")
+			return nil
+		}
+		now := time.Now()
+		rows := make([][]string, len(all))
+		for i, r := range all {
+			rows[i] = []string{
+				strconv.FormatUint(r.Seq, 10), show.Relative(r.At, now), r.Verdict, strconv.Itoa(r.Status), r.Method + " " + r.Path, receivedIDs(r),
+			}
+		}
+		return show.Table(s.out, []string{"SEQ", "AT", "VERDICT", "STATUS", "REQUEST", "IDS"}, rows)
+	})
+}
+
+// receivedIDs names the first ids of a request.
+func receivedIDs(r *event.Received) string {
+	var ids []string
+	for i, item := range r.Items {
+		if i == 3 {
+			ids = append(ids, fmt.Sprintf("and %d more", len(r.Items)+r.More-i))
+			break
+		}
+		ids = append(ids, item.ID+item.Run)
+	}
+	return strings.Join(ids, ", ")
+}
+
+type callbacksShowCommand struct {
+	Seq uint64 `arg:"" help:"Number of the request, as listed."`
+	system
+	format
+}
+
+// shown is a request as JSON: with its body, as text where it is one.
+type shown struct {
+	*event.Received
+
+	Body       *string `json:"body,omitempty"`
+	BodyBase64 []byte  `json:"body_base64,omitempty"`
+}
+
+// Run shows one request.
+func (c *callbacksShowCommand) Run(ctx context.Context, s *streams) error {
+	return c.with(ctx, func(cl *client.Client) error {
+		r, err := cl.ReceivedAt(ctx, c.Seq)
+		if err != nil {
+			return err
+		}
+		v := shown{Received: r}
+		if text := string(r.Body); utf8.ValidString(text) {
+			v.Body = &text
+		} else {
+			v.BodyBase64 = r.Body
+		}
+		return show.JSON(s.out, v)
+	})
+}
