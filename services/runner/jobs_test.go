@@ -3,6 +3,7 @@ package runner_test
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"net/http"
 	"strings"
@@ -399,5 +400,36 @@ workflow:
 	b.status("s", event.StatusWaiting)
 	if run := b.status("r", event.StatusCompleted); run.RetriedBy == "" {
 		t.Errorf("run: %+v", run)
+	}
+}
+
+func TestNoWaitIsLeftOfASecondAttempt(t *testing.T) {
+	b := begin(t, `
+workflow:
+  id: twice
+  jobs: [{id: w, type: wait, wait_for: "c-${input.k}", timeout: 300ms, retry: {max_attempts: 2}}]
+`)
+	b.ask("twice", "r", `{"k":1}`)
+	b.status("r", event.StatusFailed)
+	// The message that ended the run ends its wait before it is acknowledged: then the id is free for another.
+	ctx, cancel := context.WithTimeout(t.Context(), patience)
+	defer cancel()
+	for {
+		_, err := b.bus.Bucket("waits").Get(ctx, "c-1")
+		if errors.Is(err, bus.ErrNotFound) {
+			break
+		}
+		if err == nil {
+			err = ctx.Err()
+		}
+		if err != nil {
+			t.Fatalf("the wait still stands: %v", err)
+		}
+	}
+	b.ask("twice", "s", `{"k":1}`)
+	b.status("s", event.StatusWaiting)
+	b.callback("c-1", event.Succeeded, `"now"`)
+	if run := b.status("s", event.StatusCompleted); string(run.Output) != `"now"` {
+		t.Errorf("output: %s", run.Output)
 	}
 }
