@@ -114,6 +114,9 @@ func (b *board) set(p plan, s tunnel.Status, log *slog.Logger) {
 	if announce {
 		b.announce(now, log)
 	}
+	if s.State == tunnel.Failed && before.Status != now.Status && b.deps.Failed != nil {
+		b.deps.Failed(now, s.Hint)
+	}
 	b.poke()
 }
 

@@ -43,6 +43,8 @@ type Deps struct {
 	Registry prometheus.Registerer       // nil: no metrics
 	// Announce is told of every URL that is new and proved. It does not block. Nil: nobody is.
 	Announce func(s event.GatewayStatus)
+	// Failed is told of every tunnel that needs a person: what is wrong, and what to do. It does not block. Nil: nobody is.
+	Failed func(s event.GatewayStatus, hint string)
 	// Out gets a line "[Gateway] Public URL: …" for each of these. Nil: nobody does.
 	Out io.Writer
 }

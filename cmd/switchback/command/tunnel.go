@@ -3,6 +3,7 @@ package command
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"log/slog"
 	"os"
@@ -10,6 +11,7 @@ import (
 	"strings"
 
 	"github.com/switchbackhq/switchback/pkg/compose"
+	"github.com/switchbackhq/switchback/pkg/event"
 	"github.com/switchbackhq/switchback/pkg/fault"
 	"github.com/switchbackhq/switchback/pkg/telemetry"
 	"github.com/switchbackhq/switchback/services/gateway"
@@ -38,13 +40,22 @@ func (t *tunnelCommand) Run(ctx context.Context, s *streams) error {
 	if err != nil {
 		return fmt.Errorf("the tunnel: %w", err)
 	}
+	ctx, fail := context.WithCancelCause(ctx)
+	defer fail(nil)
 	g, err := gateway.New(gateway.Config{}, gateway.Deps{
-		Document: doc, Getenv: os.LookupEnv, Logger: telemetry.NewLogger(s.err, t.LogLevel, telemetry.Format("pretty")), Out: s.out,
+		Document: doc, Getenv: os.LookupEnv, Logger: telemetry.NewLogger(s.err, t.LogLevel, telemetry.Pretty), Out: s.out,
+		Failed: func(s event.GatewayStatus, hint string) { fail(fault.New(fault.Unavailable, s.Error, hint)) },
 	})
 	if err != nil {
 		return err
 	}
-	return g.Run(ctx)
+	if err := g.Run(ctx); err != nil {
+		return err
+	}
+	if failed, ok := errors.AsType[*fault.Error](context.Cause(ctx)); ok {
+		return failed
+	}
+	return nil
 }
 
 // file is the compose file that says the same as the command line.
