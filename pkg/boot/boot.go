@@ -64,6 +64,8 @@ type Env struct {
 	Getenv   func(string) (string, bool)
 	Logger   *slog.Logger
 	Registry *prometheus.Registry
+	// Load reads the compose file again, as it is now.
+	Load func() (*compose.Document, error)
 }
 
 // flags are the words of every service's command line.
@@ -138,7 +140,10 @@ func run[S any, P interface {
 	if err != nil {
 		return err
 	}
-	return serve(ctx, service, common, log, doc, func(env Env) (supervise.Service, error) { return build(env, s) })
+	return serve(ctx, service, common, log, doc, func(env Env) (supervise.Service, error) {
+		env.Load = func() (*compose.Document, error) { return load(f, service.Uses) }
+		return build(env, s)
+	})
 }
 
 // given are the flags that set settings.

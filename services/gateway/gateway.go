@@ -7,8 +7,10 @@ import (
 	"io"
 	"log/slog"
 	"os"
+	"os/signal"
 	"slices"
 	"sync"
+	"syscall"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -43,6 +45,8 @@ type Deps struct {
 	Registry prometheus.Registerer       // nil: no metrics
 	// Announce is told of every URL that is new and proved. It does not block. Nil: nobody is.
 	Announce func(s event.GatewayStatus)
+	// Load reads the compose file again when the process gets SIGHUP. Nil: the signal is left alone.
+	Load func() (*compose.Document, error)
 	// Failed is told of every tunnel that needs a person: what is wrong, and what to do. It does not block. Nil: nobody is.
 	Failed func(s event.GatewayStatus, hint string)
 	// Out gets a line "[Gateway] Public URL: …" for each of these. Nil: nobody does.
@@ -135,6 +139,11 @@ func (g *Gateway) Run(ctx context.Context) error {
 	defer publisher.Wait()
 	defer stop()
 
+	hangUp := make(chan os.Signal, 1)
+	if g.deps.Load != nil {
+		signal.Notify(hangUp, syscall.SIGHUP)
+		defer signal.Stop(hangUp)
+	}
 	running := map[string]*runningGroup{}
 	defer func() { stopAll(running) }()
 	for {
@@ -148,8 +157,23 @@ func (g *Gateway) Run(ctx context.Context) error {
 		case <-ctx.Done():
 			return nil
 		case <-g.changed:
+		case <-hangUp:
+			g.loadAgain()
 		}
 	}
+}
+
+// loadAgain takes over the compose file as it is now. One that is wrong changes nothing.
+func (g *Gateway) loadAgain() {
+	doc, err := g.deps.Load()
+	if err == nil {
+		err = g.Reload(doc)
+	}
+	if err != nil {
+		g.log.Error("the compose file was not taken over", slog.Any("error", err), slog.String("hint", fault.HintOf(err)))
+		return
+	}
+	g.log.Info("the compose file was read again")
 }
 
 // arrange makes what runs what is wanted.

@@ -3,10 +3,13 @@ package gateway_test
 import (
 	"encoding/json"
 	"fmt"
+	"os"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
+	"github.com/switchbackhq/switchback/pkg/compose"
 	"github.com/switchbackhq/switchback/pkg/event"
 	"github.com/switchbackhq/switchback/pkg/subject"
 	"github.com/switchbackhq/switchback/services/gateway"
@@ -133,10 +136,14 @@ func TestReloadChangesOnlyWhatDiffers(t *testing.T) {
 		}
 		return sshGateway(sshd, sshd.KnownHosts, sshd.Port, "", words...)
 	}
-	r := start(t, gateway.Config{}, gateway.Deps{Bus: b, Document: parse(t, file(stays, goes))})
+	files := make(chan *compose.Document, 1)
+	start(t, gateway.Config{}, gateway.Deps{
+		Bus: b, Document: parse(t, file(stays, goes)), Load: func() (*compose.Document, error) { return <-files, nil },
+	})
 	before := await(t, b, stays, up)
 	await(t, b, goes, up)
-	if err := r.g.Reload(parse(t, file(stays, comes))); err != nil {
+	files <- parse(t, file(stays, comes))
+	if err := syscall.Kill(os.Getpid(), syscall.SIGHUP); err != nil {
 		t.Fatal(err)
 	}
 	await(t, b, goes, gone)

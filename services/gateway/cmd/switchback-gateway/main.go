@@ -19,10 +19,11 @@ func main() {
 	os.Exit(boot.Main(boot.Service{
 		Name:      "gateway",
 		AdminAddr: "127.0.0.1:9466",
+		Uses:      []string{"gateway"},
 		About:     "Keeps tunnels that give local ports a public URL, and publishes the URL.",
 	}, settings{}, func(env boot.Env, s settings) (supervise.Service, error) {
 		return gateway.New(s.Gateway, gateway.Deps{
-			Bus: env.Bus, Document: env.Document, Getenv: env.Getenv, Logger: env.Logger, Registry: env.Registry, Out: os.Stdout,
+			Bus: env.Bus, Document: env.Document, Getenv: env.Getenv, Logger: env.Logger, Registry: env.Registry, Out: os.Stdout, Load: env.Load,
 		})
 	}))
 }
