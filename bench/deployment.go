@@ -124,7 +124,7 @@ func (d *deployment) stored(ctx context.Context, before []server.Stream, answere
 		return err
 	}
 	taken := stream(after, subject.StreamWaits).Writes - stream(before, subject.StreamWaits).Writes
-	if int64(taken) < answered {
+	if int64(taken) < answered { //nolint:gosec // a bench does not write 2^63 messages
 		return fmt.Errorf("%d callbacks were answered 200, but JetStream took only %d", answered, taken)
 	}
 	return nil
@@ -145,6 +145,6 @@ func freePort(ctx context.Context) (int, error) {
 	if err != nil {
 		return 0, fmt.Errorf("find a free port: %w", err)
 	}
-	port := l.Addr().(*net.TCPAddr).Port
+	port := l.Addr().(*net.TCPAddr).Port //nolint:forcetypeassert // of a TCP listener
 	return port, l.Close()
 }

@@ -17,7 +17,7 @@ import (
 func measure(ctx context.Context, o *options, stdout, stderr io.Writer) (err error) {
 	for _, dir := range []string{o.dir, o.profile, filepath.Dir(o.json)} {
 		if dir != "" {
-			if err := os.MkdirAll(dir, 0o750); err != nil {
+			if err := os.MkdirAll(dir, 0o750); err != nil { //nolint:gosec // named by whoever starts the bench
 				return fmt.Errorf("make a folder: %w", err)
 			}
 		}
@@ -26,7 +26,7 @@ func measure(ctx context.Context, o *options, stdout, stderr io.Writer) (err err
 	if err != nil {
 		return fmt.Errorf("make a folder for the servers' data: %w", err)
 	}
-	defer func() { err = errors.Join(err, os.RemoveAll(dir)) }()
+	defer func() { err = errors.Join(err, os.RemoveAll(dir)) }() //nolint:gosec // just made
 
 	r := &report.Report{Environment: report.ReadEnvironment(ctx), Started: time.Now(), Quick: o.quick}
 	l := &lab{options: o, dir: dir, progress: stderr}
@@ -57,7 +57,7 @@ func show(r *report.Report, file string, stdout io.Writer) error {
 	if file == "" {
 		return nil
 	}
-	f, err := os.Create(file)
+	f, err := os.Create(file) //nolint:gosec // named by whoever starts the bench
 	if err != nil {
 		return fmt.Errorf("create the report: %w", err)
 	}

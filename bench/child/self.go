@@ -43,7 +43,7 @@ func (*self) Usage(args UsageArgs, usage *Usage) error {
 		CPU:         time.Duration(ru.Utime.Nano() + ru.Stime.Nano()),
 		RSS:         residentBytes(),
 		Allocations: samples[0].Value.Uint64(),
-		Heap:        int64(samples[1].Value.Uint64()), //nolint:gosec // a heap is less than 2^63 bytes
+		Heap:        int64(samples[1].Value.Uint64()),
 	}
 	return nil
 }

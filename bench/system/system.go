@@ -37,7 +37,7 @@ type Started struct{ NATS string }
 
 // System is the process's role. Its methods are called by the bench.
 type System struct {
-	ctx      context.Context
+	ctx      context.Context //nolint:containedctx // the life of the process; net/rpc methods are given none
 	embedded *server.Embedded
 	bus      *bus.Bus
 	ended    chan error // of the services, when they were started
