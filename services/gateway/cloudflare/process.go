@@ -52,7 +52,8 @@ type process struct {
 
 // start starts a process and notes it in the file mark.
 func start(binary string, args, env []string, mark string) (*process, error) {
-	p := &process{cmd: exec.Command(binary, args...), mark: mark, ended: make(chan struct{}), hopeless: make(chan error, 1)} //nolint:noctx,gosec // it is stopped in order by stop; the operator names the program
+	cmd := exec.Command(binary, args...) //nolint:noctx,gosec // it is stopped in order by stop; the operator names the program
+	p := &process{cmd: cmd, mark: mark, ended: make(chan struct{}), hopeless: make(chan error, 1)}
 	p.log = newChildLog(p.hopeless)
 	p.cmd.Env = env
 	p.cmd.Dir = os.TempDir()

@@ -51,8 +51,7 @@ func (d *Driver) acquire(ctx context.Context) (*session, func(), error) {
 		release()
 		return nil, nil, context.Cause(ctx)
 	}
-	if s.ctx.Err() != nil {
-		err := context.Cause(s.ctx)
+	if err := s.cause(); err != nil {
 		release()
 		return nil, nil, err
 	}

@@ -15,7 +15,7 @@ import (
 
 const (
 	// escapes are what terminals take for colours and titles.
-	escapes = `\x1b(?:\[[0-9;?]*[\x20-\x2f]*[@-~]|\][^\x07\x1b]*(?:\x07|\x1b\\)|[@-Z\\-_])`
+	escapes = `\x1b(?:\[[0-9;?]*[\x20-\x2f]*[\x40-\x7e]|\][^\x07\x1b]*(?:\x07|\x1b\\)|[\x40-\x5f])`
 	// maxLine bounds what is kept of a line without end.
 	maxLine = 4096
 )
