@@ -2,10 +2,12 @@ package tunnel_test
 
 import (
 	"bufio"
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
 	"io"
+	"log/slog"
 	"net"
 	"net/http"
 	"net/http/httptest"
@@ -147,13 +149,20 @@ func (bareConn) SetWriteDeadline(time.Time) error { return errors.New("not suppo
 // A connection that is kept alive must neither hold up its next request nor the end.
 func TestConnectionsWithoutDeadlines(t *testing.T) {
 	target := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { fmt.Fprint(w, r.URL.Path) }))
-	defer target.Close()
-	url := serve(t, tunnel.ProxyConfig{Target: strings.TrimPrefix(target.URL, "http://")}, func(l net.Listener) net.Listener { return bare{l} })
-	conn, err := net.Dial("tcp", strings.TrimPrefix(url, "http://"))
-	if err != nil {
+	t.Cleanup(target.Close)
+	log := &bytes.Buffer{}
+	var conn net.Conn
+	t.Cleanup(func() { // after Serve has ended: the connection idles meanwhile
+		_ = conn.Close()
+		if strings.Contains(log.String(), "cut off") {
+			t.Errorf("an idle connection counts as one in flight: %s", log)
+		}
+	})
+	url := serve(t, tunnel.ProxyConfig{Target: strings.TrimPrefix(target.URL, "http://"), Log: slog.New(slog.NewTextHandler(log, nil))}, func(l net.Listener) net.Listener { return bare{l} })
+	var err error
+	if conn, err = net.Dial("tcp", strings.TrimPrefix(url, "http://")); err != nil {
 		t.Fatal(err)
 	}
-	defer func() { _ = conn.Close() }() // after Serve has ended: the connection idles meanwhile
 	in := bufio.NewReader(conn)
 	for i := range 3 {
 		fmt.Fprintf(conn, "POST /%d HTTP/1.1\r\nHost: x\r\nContent-Length: 2\r\n\r\nhi", i)
