@@ -71,7 +71,7 @@ func Binary(t testing.TB, name string) string {
 	built.once.Do(func() {
 		_, file, _, _ := runtime.Caller(0)
 		root := filepath.Join(filepath.Dir(file), "..", "..")
-		if built.dir, built.err = os.MkdirTemp("", "switchback-test-"); built.err != nil {
+		if built.dir, built.err = os.MkdirTemp("", "switchback-test-"); built.err != nil { //nolint:usetesting // for all tests
 			return
 		}
 		const m = "github.com/switchbackhq/switchback/"
