@@ -19,7 +19,7 @@ import (
 
 type tunnelCommand struct {
 	Port       int        `arg:"" help:"The local port."`
-	Driver     string     `enum:"auto,ngrok,cloudflare,ssh" default:"auto" placeholder:"DRIVER" help:"ngrok, cloudflare or ssh (ssh with --ssh, ngrok with NGROK_AUTHTOKEN, else cloudflare)."`
+	Driver     string     `enum:"auto,ngrok,cloudflare,ssh" default:"auto" placeholder:"DRIVER" help:"ngrok, cloudflare or ssh; by what is given."`
 	Target     string     `default:"localhost" placeholder:"HOST" help:"Host that the port is on (${default})."`
 	Domain     string     `placeholder:"NAME" help:"ngrok: the domain to serve."`
 	SSH        string     `name:"ssh" placeholder:"USER@HOST[:PORT]" help:"ssh: the server and the account."`
