@@ -34,7 +34,7 @@ func verifyTypes() map[string][][]string {
 
 // verifyOptions are the fields of a verification that are templates.
 func verifyOptions() map[string]string {
-	return map[string]string{
+	return map[string]string{ //nolint:gosec // what the fields are for, and no secrets
 		"public_key":       "The provider's public key.",
 		"public_keys":      "Several public keys.",
 		"verify_token":     "The token of Meta's handshake.",
