@@ -86,6 +86,10 @@ const (
 	pullLost     = 4 * pullBeat    // a pull that shows nothing for so long is taken for lost
 	maxRetryWait = time.Second     // between attempts at a consumer that cannot be reached
 	closeTimeout = 5 * time.Second // for the last acknowledgements
+
+	leaveQuiet = 50 * time.Millisecond  // without a message: none is on its way
+	leaveLimit = time.Second            // to wait for that
+	handedBack = 250 * time.Millisecond // until what we hand back is delivered again, not to us
 )
 
 // consumption is one call of Consume. One pull at a time is with the server: while it is being filled, places that become
@@ -345,7 +349,7 @@ func (c *consumption) receive(m *nats.Msg) {
 		c.signal()
 	}
 	if full {
-		if err := d.Nak(0); err != nil {
+		if err := d.Nak(handedBack); err != nil {
 			c.log.Debug("cannot hand a message back", slog.Any("error", err))
 		}
 		return
@@ -364,7 +368,9 @@ func (c *consumption) receiveStatus(m *nats.Msg) {
 	about := m.Header.Get("Description")
 	switch m.Header.Get(hdrStatus) {
 	case "100": // it still stands
-		c.seen = time.Now()
+		if !c.leaving {
+			c.seen = time.Now()
+		}
 		c.failures = 0
 		return
 	case "408", "404": // its time is over
@@ -447,18 +453,25 @@ func (c *consumption) keepAlive(stop <-chan struct{}, every time.Duration) {
 	}
 }
 
-// leave takes no more messages. What is under way to us is handed back: the server is told first that
-// nobody listens any more, and what it had sent until then comes before its answer.
+// leave takes no more messages. What the pull still brings is handed back, so it is given a moment to come to its end: a
+// server that is just sending when we unsubscribe loses the message until its time to be acknowledged is over.
 func (c *consumption) leave() {
 	c.mu.Lock()
 	c.leaving = true
+	c.seen = time.Now()
 	sub := c.sub
 	c.mu.Unlock()
-	if sub == nil || !c.b.nc.IsConnected() {
-		if sub != nil {
-			_ = sub.Unsubscribe()
-		}
+	if sub == nil {
 		return
+	}
+	if !c.b.nc.IsConnected() {
+		_ = sub.Unsubscribe() // of a connection that is gone
+		return
+	}
+	tick := time.NewTicker(leaveQuiet / 10)
+	defer tick.Stop()
+	for until := time.Now().Add(leaveLimit); c.pulling() && time.Now().Before(until); {
+		<-tick.C
 	}
 	drained := make(chan struct{})
 	sub.SetClosedHandler(func(string) { close(drained) })
@@ -469,4 +482,11 @@ func (c *consumption) leave() {
 	case <-drained:
 	case <-time.After(closeTimeout):
 	}
+}
+
+// pulling tells whether the pull may bring something any moment.
+func (c *consumption) pulling() bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.left > 0 && time.Since(c.seen) < leaveQuiet
 }

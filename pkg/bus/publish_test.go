@@ -235,7 +235,7 @@ func TestPublishLosesItsConnection(t *testing.T) {
 	s := bustest.Start(t)
 	s.Provisioned(bus.Layout{})
 	p := newProxy(t, s.URL())
-	b := bustest.Connect(t, bus.Options{URL: p.url(), Name: "through the proxy"})
+	b := bustest.Connect(t, bus.Options{URL: p.url(), Name: "through the proxy", PublishTimeout: time.Hour})
 	publish(t, b, &bus.Message{Subject: "callback.warm"})
 	p.holdAnswers()
 	done := make(chan error)
