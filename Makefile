@@ -99,6 +99,7 @@ modules: ## Each module builds and is tidy by itself, without go.work
 tidy: ## Tidy every go.mod and go.work.sum
 	@$(call each,tidy,GOWORK=off $(GO) mod tidy)
 	$(GO) work sync
+	@$(call each,tidy,GOWORK=off $(GO) mod tidy)
 
 .PHONY: cover
 cover: ## Coverage of all tests over all packages; coverage.html to look at
