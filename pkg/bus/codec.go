@@ -29,6 +29,9 @@ func (b *Bus) PublishCallback(ctx context.Context, cb *event.Callback) (Ack, err
 	return b.publish(ctx, o)
 }
 
+// KeepCallbacks is how long a callback counts: Options.KeepCallbacks.
+func (b *Bus) KeepCallbacks() time.Duration { return b.o.KeepCallbacks }
+
 // DecodeCallback reads what PublishCallback, or any other client, has stored.
 func DecodeCallback(s *Stored) (*event.Callback, error) {
 	id, err := subject.ParseCallback(s.Subject)

@@ -54,9 +54,9 @@
 //
 // # Marks
 //
-// An ended wait leaves a mark (a KV purge marker) for as long as callbacks are kept: who ended, and the last callback used.
-// It tells a duplicate from a callback for nobody, and a later wait for the same id from where to count. Nothing but that
-// depends on it: for an attempt's own id the document knows as well.
+// An ended wait leaves a mark (a KV purge marker): who ended, and the last callback used. It tells a duplicate from a callback
+// for nobody, and a later wait for the same id from where to count. For the latter a shared id's mark is there as long as
+// callbacks count. Of an attempt's own id the document knows as well: its mark stays an hour.
 //
 // A quorum (several callbacks for one wait) needs no more than this: each callback goes into the document, Used follows,
 // and the wait stands until the document has enough.

@@ -30,7 +30,7 @@ type stored struct {
 	target string
 }
 
-var epoch = time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC)
+var epoch = time.Now().Add(-time.Hour).Truncate(time.Second)
 
 func newStream() *model { return &model{clock: epoch} }
 
@@ -113,6 +113,8 @@ func (s *model) Next(_ context.Context, _, subj string, from uint64) (*bus.Store
 	}
 	return nil, fmt.Errorf("%s from %d: %w", subj, from, bus.ErrNotFound)
 }
+
+func (s *model) KeepCallbacks() time.Duration { return 72 * time.Hour }
 
 // fire publishes a scheduled message, as the server does when it is due.
 func (s *model) fire(subj string) bool {

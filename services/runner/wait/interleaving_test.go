@@ -378,6 +378,8 @@ func (v *view) Next(ctx context.Context, stream, subj string, from uint64) (*bus
 	return s.Next(ctx, stream, subj, from)
 }
 
+func (v *view) KeepCallbacks() time.Duration { return v.w.s.KeepCallbacks() }
+
 // LastAfter asks any replica that holds the message seen.
 func (v *view) LastAfter(ctx context.Context, stream, subj string, seen *bus.Stored) (*bus.Stored, error) {
 	v.step()

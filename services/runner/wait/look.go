@@ -53,7 +53,7 @@ func (w *Waits) End(ctx context.Context, wait event.Wait, used uint64) error {
 		return w.endTimer(ctx, wait)
 	}
 	if own(&wait) {
-		m, err := mark(wait, used)
+		m, err := mark(wait, used, keepOwnMark)
 		if err == nil {
 			_, err = w.bus.Publish(ctx, m)
 		}
@@ -91,7 +91,7 @@ func (w *Waits) endShared(ctx context.Context, wait event.Wait, used uint64) (do
 		expect.Seq = cur.revision
 		used = max(used, cur.wait.Used)
 	}
-	m, err := mark(by, used)
+	m, err := mark(by, used, w.bus.KeepCallbacks())
 	if err != nil {
 		return false, err
 	}
@@ -116,14 +116,14 @@ func (w *Waits) endTimer(ctx context.Context, wait event.Wait) error {
 }
 
 // mark is what an ended wait leaves on its key: to a KV client the key is gone.
-func mark(wait event.Wait, used uint64) (*bus.Message, error) {
+func mark(wait event.Wait, used uint64, keep time.Duration) (*bus.Message, error) {
 	wait.Used = used
 	data, err := json.Marshal(&wait)
 	if err != nil {
 		return nil, fmt.Errorf("write the mark of %s: %w", wait.ID, err)
 	}
 	return &bus.Message{
-		Subject: subject.Wait(wait.ID), Data: data, Rollup: true, TTL: keepMark,
+		Subject: subject.Wait(wait.ID), Data: data, Rollup: true, TTL: keep,
 		Header: bus.Header{hdrOperation: opPurge, subject.HeaderUsed: strconv.FormatUint(used, 10)},
 	}, nil
 }

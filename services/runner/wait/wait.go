@@ -21,6 +21,7 @@ type Bus interface {
 	Last(ctx context.Context, stream, subj string) (*bus.Stored, error)
 	LastAfter(ctx context.Context, stream, subj string, seen *bus.Stored) (*bus.Stored, error)
 	Next(ctx context.Context, stream, subj string, from uint64) (*bus.Stored, error)
+	KeepCallbacks() time.Duration
 }
 
 // Waits are the waits of all runs. They keep nothing in memory.
@@ -33,12 +34,15 @@ func New(b Bus) *Waits { return &Waits{bus: b} }
 type Options struct {
 	// NotBefore is when the server took the run's request: what it stored earlier does not count.
 	NotBefore time.Time
-	// AcceptEarly moves that: "run" or empty leaves it, "any" lifts it, a duration moves it back.
+	// AcceptEarly moves that: "run" or empty leaves it, "any" lifts it, a duration moves it back. In no case does a callback
+	// count that was stored longer ago than callbacks are kept; those of other clients may lie there longer.
 	AcceptEarly string
 }
 
 const (
-	keepMark = 72 * time.Hour // as long as callbacks are kept
+	// keepOwnMark is how long a duplicate is told from a callback for nobody, where nothing else depends on the mark: there is
+	// one for each wait that has ended.
+	keepOwnMark = time.Hour
 	// maxSleep bounds how long a timer lies in the stream, which forgets what is older than its longest wait. A longer wait is
 	// woken on the way, before its deadline, and parked again.
 	maxSleep = 10 * 24 * time.Hour
@@ -53,7 +57,7 @@ const (
 //
 // The deadline must be that of the saved document. A fault.Conflict (see HeldError) says that another wait has the id.
 func (w *Waits) Park(ctx context.Context, wait event.Wait, o Options) ([]*event.Callback, error) {
-	notBefore, err := o.notBefore()
+	notBefore, err := o.notBefore(w.bus.KeepCallbacks())
 	if err != nil {
 		return nil, err
 	}
@@ -238,16 +242,21 @@ func timerOf(wait *event.Wait) string { return subject.Timer(invocation(wait)) }
 
 func sameJob(a, b *event.Wait) bool { return a.Run == b.Run && a.Job == b.Job }
 
-func (o Options) notBefore() (time.Time, error) {
+func (o Options) notBefore(kept time.Duration) (time.Time, error) {
+	t := o.NotBefore
 	switch o.AcceptEarly {
 	case "", "run":
-		return o.NotBefore, nil
 	case "any":
-		return time.Time{}, nil
+		t = time.Time{}
+	default:
+		d, err := compose.ParseDuration(o.AcceptEarly)
+		if err != nil {
+			return t, fault.Wrap(err, fault.Invalid, "accept_early: "+o.AcceptEarly, "write run, any or a duration")
+		}
+		t = t.Add(-d)
 	}
-	d, err := compose.ParseDuration(o.AcceptEarly)
-	if err != nil {
-		return time.Time{}, fault.Wrap(err, fault.Invalid, "accept_early: "+o.AcceptEarly, "write run, any or a duration")
+	if oldest := time.Now().Add(-kept); t.Before(oldest) {
+		t = oldest
 	}
-	return o.NotBefore.Add(-d), nil
+	return t, nil
 }
