@@ -75,7 +75,7 @@ func serve(t *testing.T, status int, contentType, body string) *service {
 		if err != nil {
 			t.Errorf("read the request: %v", err)
 		}
-		s.request, s.body = r, string(data)
+		s.request, s.body = r.Clone(context.Background()), string(data)
 		w.Header().Set("Content-Type", contentType)
 		w.WriteHeader(status)
 		_, _ = io.WriteString(w, body)
