@@ -37,13 +37,23 @@ func (d *decoder) references(doc *Document) {
 			d.wanted = append(d.wanted, wanted{g.OnURL, d.placed[g].get("on_url")})
 		}
 	}
-	if len(doc.Workflows) == 0 {
+	if len(doc.Workflows) == 0 && len(doc.Gateways) > 0 {
+		d.tunnelsAlone()
+	} else if len(doc.Workflows) == 0 {
 		pos := Pos{}
 		if len(d.files) > 0 {
 			pos.File = d.files[0]
 		}
 		d.report(&d.needs, pos, "workflows", "there is no workflow to run", "add workflow: or workflows:")
 	}
+}
+
+// tunnelsAlone drops what a file without workflows does not need for its tunnels: they are of use by themselves, also
+// beside parts of something that is still to be written.
+func (d *decoder) tunnelsAlone() {
+	d.needs = slices.DeleteFunc(d.needs, func(p Problem) bool {
+		return strings.HasPrefix(p.Path, "component") || strings.HasPrefix(p.Path, "listener") && strings.Contains(p.Message, noEndpoint)
+	})
 }
 
 func literal(t *expr.Template) (any, bool) {

@@ -43,9 +43,11 @@ func (d *decoder) endpoints(l *Listener, n *node) {
 		}
 	}
 	if len(routes) == 0 {
-		d.needf(n, "add callbacks, or a path", "the listener %s has no endpoint", l.ID)
+		d.needf(n, "add callbacks, or a path", "the listener %s %s", l.ID, noEndpoint)
 	}
 }
+
+const noEndpoint = "has no endpoint"
 
 type route struct {
 	endpoint

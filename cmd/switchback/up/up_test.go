@@ -92,6 +92,24 @@ func TestRun(t *testing.T) {
 	}
 }
 
+// A tunnel is of use without a workflow and without a listener.
+func TestAGatewayAlone(t *testing.T) {
+	o, _ := options(t, `
+gateway:
+  type: ssh-tunnel
+  port: 8080
+  connection: {host: 127.0.0.1, port: 1, auth: {type: password, username: u, password: p}}
+`)
+	worked := false
+	o.Work = func(ctx context.Context, b *bus.Bus) error {
+		worked = true
+		return b.Ready(ctx)
+	}
+	if err := Run(t.Context(), o); err != nil || !worked {
+		t.Fatalf("worked %v, %v", worked, err)
+	}
+}
+
 func TestWhatCannotStart(t *testing.T) {
 	taken, port := freePort(t)
 	defer taken.Close()
