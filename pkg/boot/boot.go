@@ -32,7 +32,9 @@ type Settings struct {
 		Credentials string `koanf:"credentials"` // path of a NATS credentials file
 	} `koanf:"nats"`
 	AdminAddr string `koanf:"admin_addr"`
-	Log       struct {
+	// DrainDelay is how long /readyz says no before the service stops taking work.
+	DrainDelay time.Duration `koanf:"drain_delay"`
+	Log        struct {
 		Level  slog.Level       `koanf:"level"`
 		Format telemetry.Format `koanf:"format"`
 	} `koanf:"log"`
@@ -209,7 +211,7 @@ func serve(ctx context.Context, service Service, s *Settings, log *slog.Logger, 
 		return err
 	}
 	log.Info("starting", slog.String("version", version()), slog.String("nats", s.NATS.URL))
-	return supervise.Run(ctx, log, admin, svc)
+	return supervise.Run(ctx, log, admin, svc, telemetry.NewDrain(admin, s.DrainDelay))
 }
 
 func version() string {

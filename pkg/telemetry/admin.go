@@ -9,6 +9,7 @@ import (
 	"net/http"
 	"net/http/pprof"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -41,6 +42,7 @@ type Admin struct {
 	registry *prometheus.Registry
 	log      *slog.Logger
 	ready    chan struct{}
+	draining atomic.Bool
 
 	mu     sync.Mutex
 	checks []check

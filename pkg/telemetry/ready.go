@@ -12,11 +12,11 @@ import (
 
 // readiness is the answer of /readyz: of each check "ok", or the reason why not.
 type readiness struct {
-	Status string            `json:"status"` // ready, not_ready
+	Status string            `json:"status"` // ready, not_ready, draining
 	Checks map[string]string `json:"checks,omitempty"`
 }
 
-// readyz answers 200 when every check is content, else 503 with the reasons.
+// readyz answers 200 when every check is content and nothing is stopping, else 503 with the reasons.
 func (a *Admin) readyz(w http.ResponseWriter, r *http.Request) {
 	answer := a.readiness(r.Context())
 	status := http.StatusOK
@@ -42,6 +42,9 @@ func (a *Admin) readiness(ctx context.Context) readiness {
 	asked.Wait()
 
 	answer := readiness{Status: "ready", Checks: map[string]string{}}
+	if a.draining.Load() {
+		answer.Status = "draining"
+	}
 	for i, c := range checks {
 		switch err := reasons[i]; {
 		case err == nil:
@@ -52,7 +55,9 @@ func (a *Admin) readiness(ctx context.Context) readiness {
 		default:
 			answer.Checks[c.name] = err.Error()
 		}
-		answer.Status = "not_ready"
+		if answer.Status == "ready" {
+			answer.Status = "not_ready"
+		}
 	}
 	return answer
 }

@@ -36,6 +36,8 @@ type Settings struct {
 	Gateway  gateway.Config  `koanf:"gateway"`
 	Runner   runner.Config   `koanf:"runner"`
 	Streams  boot.Streams    `koanf:"streams"`
+	// DrainDelay is how long /readyz says no before anything stops.
+	DrainDelay time.Duration `koanf:"drain_delay"`
 }
 
 // Options say what to run and where.
@@ -133,6 +135,7 @@ func serve(ctx context.Context, o Options, doc *compose.Document, connection bus
 	if o.Work != nil {
 		services = append(services, supervise.Func("work", func(ctx context.Context) error { return o.Work(ctx, b) }))
 	}
+	services = append(services, telemetry.NewDrain(admin, o.Settings.DrainDelay))
 	return supervise.Run(ctx, o.Log, services...)
 }
 
