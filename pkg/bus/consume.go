@@ -16,6 +16,7 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 
 	"github.com/switchbackhq/switchback/pkg/fault"
+	"github.com/switchbackhq/switchback/pkg/workers"
 )
 
 // ConsumeOptions name a durable consumer and bound what is held of it.
@@ -24,6 +25,9 @@ type ConsumeOptions struct {
 	Consumer    string
 	MaxInFlight int // messages held unacknowledged by this call; default 256
 }
+
+// restingWorkers is how many goroutines are kept for the messages to come.
+const restingWorkers = 64
 
 // Delivery is a message to be processed. One of Ack, Nak or Term ends it; a handler that returns
 // without any of them has its message handed back at once.
@@ -60,7 +64,7 @@ func (d *Delivery) end(word string) error {
 	return nil
 }
 
-// Consume calls f in a goroutine of its own for each message of a durable consumer, at most MaxInFlight at once, and
+// Consume calls f in a goroutine for each message of a durable consumer, at most MaxInFlight at once, and
 // keeps each alive at the server while its f runs. It asks the server for as many messages as it has free places and
 // never for more, so what cannot be processed here stays in JetStream, for others to take.
 //
@@ -73,7 +77,7 @@ func (b *Bus) Consume(ctx context.Context, o ConsumeOptions, f func(ctx context.
 	}
 	c := &consumption{
 		b: b, o: o, f: f, handlerCtx: context.WithoutCancel(ctx),
-		held: make(map[*Delivery]struct{}), wake: make(chan struct{}, 1),
+		workers: workers.New(min(o.MaxInFlight, restingWorkers)), held: make(map[*Delivery]struct{}), wake: make(chan struct{}, 1),
 		log: b.log.With(slog.String("stream", o.Stream), slog.String("consumer", o.Consumer)),
 	}
 	return c.run(ctx)
@@ -89,6 +93,7 @@ type consumption struct {
 	log        *slog.Logger
 
 	running sync.WaitGroup
+	workers *workers.Pool
 	wake    chan struct{} // a place has become free, or the pull has ended
 
 	mu       sync.Mutex
@@ -117,6 +122,7 @@ func (c *consumption) run(ctx context.Context) error {
 	defer func() {
 		c.leave()
 		c.running.Wait()
+		c.workers.Close()
 		close(stop)
 		keeper.Wait()
 		if c.b.nc.IsConnected() {

@@ -144,7 +144,7 @@ func (c *consumption) receive(m *nats.Msg) {
 		}
 		return
 	}
-	go c.handle(d)
+	c.workers.Go(func() { c.handle(d) })
 }
 
 // receiveStatus takes the server's word about a pull.

@@ -43,6 +43,10 @@ type activation struct {
 	acting  map[string]bool // invocations that this activation has performed
 	results chan performed
 	flying  int
+
+	invocations []string      // what it performs, as noted in Runner.performing
+	settled     bool          // all that follows from the message is done or waits
+	done        chan struct{} // closed at the end
 }
 
 type performed struct {
@@ -62,7 +66,9 @@ var (
 )
 
 func (r *Runner) begin(ctx context.Context, runID, trigger string) *activation {
-	a := &activation{r: r, ctx: ctx, runID: runID, trigger: trigger, acting: map[string]bool{}, results: make(chan performed)}
+	a := &activation{
+		r: r, ctx: ctx, runID: runID, trigger: trigger, acting: map[string]bool{}, results: make(chan performed), done: make(chan struct{}),
+	}
 	a.outside, a.abort = context.WithCancelCause(ctx)
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -80,6 +86,8 @@ func (a *activation) end() {
 	for ; a.flying > 0; a.flying-- {
 		<-a.results
 	}
+	close(a.done)
+	a.performed(a.invocations...)
 	a.r.mu.Lock()
 	defer a.r.mu.Unlock()
 	delete(a.r.active[a.runID], a)
@@ -104,7 +112,9 @@ func (a *activation) adopt(run *event.Run, rev journal.Revision) error {
 }
 
 // handle applies an event and does all that follows from it.
-func (a *activation) handle(ev engine.Event) error {
+func (a *activation) handle(ev engine.Event) (err error) {
+	a.settled = false
+	defer func() { a.settled = err == nil }()
 	if err := a.apply(ev); err != nil {
 		return err
 	}
@@ -265,8 +275,9 @@ func (a *activation) act(c engine.Act) {
 	}
 	a.acting[name] = true
 	a.flying++
+	a.performs(c.ID)
 	resolver := a.r.resolver(a.definition)
-	go func() {
+	a.r.invocations.Go(func() {
 		began := time.Now()
 		var p performed
 		if err := guard(func() error {
@@ -277,12 +288,13 @@ func (a *activation) act(c engine.Act) {
 		}
 		a.r.metrics.invocation.WithLabelValues(c.Job.Component).Observe(time.Since(began).Seconds())
 		a.results <- p
-	}()
+	})
 }
 
 // park makes a wait. What has come for it already is taken at once.
 func (a *activation) park(c engine.Park) error {
-	early, err := a.r.waits.Park(a.ctx, c.Wait, wait.Options{NotBefore: c.NotBefore, AcceptEarly: c.AcceptEarly})
+	p, called := a.performance(c.Wait.ID)
+	early, err := a.r.waits.Park(a.ctx, c.Wait, wait.Options{NotBefore: c.NotBefore, AcceptEarly: c.AcceptEarly, Overtaken: called})
 	if fault.CodeOf(err) == fault.Conflict {
 		return a.apply(engine.Refused{
 			ID: c.Wait.ID, Trigger: a.trigger, At: time.Now(),
@@ -298,9 +310,14 @@ func (a *activation) park(c engine.Park) error {
 			return err
 		}
 		c.Wait.Used = cb.Seq
+		if p != nil {
+			p.used = cb.Seq
+		}
 	}
 	if len(early) > 0 {
 		a.queue = append(a.queue, c) // still wanted when there was only progress
+	} else {
+		a.performed(c.Wait.ID)
 	}
 	return nil
 }

@@ -24,6 +24,10 @@ func (r *Runner) resume(ctx context.Context, d *bus.Delivery) error {
 	if err != nil {
 		return r.discard(ctx, d, err)
 	}
+	if r.meet(ctx, cb) {
+		r.log.Debug("callback", slog.String("id", cb.ID), slog.Uint64("seq", cb.Seq), slog.String("fate", fateEarly)) // counted by the one who took it
+		return nil
+	}
 	runID, events, fate, err := r.find(ctx, cb, d.Deliveries > 1)
 	if err != nil {
 		return err

@@ -15,6 +15,7 @@ import (
 	"github.com/switchbackhq/switchback/pkg/bus"
 	"github.com/switchbackhq/switchback/pkg/compose"
 	"github.com/switchbackhq/switchback/pkg/subject"
+	"github.com/switchbackhq/switchback/pkg/workers"
 	"github.com/switchbackhq/switchback/services/runner/action"
 	"github.com/switchbackhq/switchback/services/runner/address"
 	"github.com/switchbackhq/switchback/services/runner/journal"
@@ -82,10 +83,13 @@ type Runner struct {
 	book        *address.Book
 	definitions *definitions
 	seed        []byte
+	invocations *workers.Pool // what performs them
 	ready       chan struct{}
 
-	mu     sync.Mutex
-	active map[string]map[*activation]struct{} // by run id: what a cancel stops
+	mu         sync.Mutex
+	active     map[string]map[*activation]struct{} // by run id: what a cancel stops
+	performing map[string]*performance             // by invocation: what a callback may overtake
+	meeting    int                                 // callbacks that wait for such an activation
 }
 
 // New gives a runner. The streams must be there before Run.
@@ -108,6 +112,7 @@ func New(cfg Config, deps Deps) *Runner {
 		definitions: newDefinitions(deps.Bus.Bucket(subject.BucketDefinitions), deps.Document, deps.Getenv),
 		ready:       make(chan struct{}),
 		active:      map[string]map[*activation]struct{}{},
+		performing:  map[string]*performance{},
 	}
 }
 
@@ -131,6 +136,8 @@ func (r *Runner) Run(ctx context.Context) error {
 	if err := r.definitions.publish(ctx); err != nil {
 		return fmt.Errorf("runner: publish the definition: %w", err)
 	}
+	r.invocations = workers.New(restingInvocations)
+	defer r.invocations.Close()
 	stopCommands, err := r.serveCommands(ctx)
 	if err != nil {
 		return fmt.Errorf("runner: %w", err)
@@ -172,6 +179,9 @@ func (r *Runner) Run(ctx context.Context) error {
 }
 
 var errStopping = errors.New("the runner is stopping")
+
+// restingInvocations is how many goroutines are kept for invocations to come.
+const restingInvocations = 64
 
 // watchGateways keeps the book of addresses.
 func (r *Runner) watchGateways(ctx context.Context) error {

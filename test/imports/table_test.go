@@ -41,10 +41,11 @@ var importRules = []importRule{
 		why:   "it reads files and checks addresses and methods by their names, and talks to nobody",
 	},
 	{
-		of: "pkg/bus", only: []string{"pkg/subject", "pkg/event", "pkg/fault", "pkg/value"}, never: []string{natsServer},
+		of: "pkg/bus", only: []string{"pkg/subject", "pkg/event", "pkg/fault", "pkg/value", "pkg/workers"}, never: []string{natsServer},
 		why: "it speaks NATS and knows nothing of workflows",
 	},
 	{of: "pkg/bus/bustest", only: []string{"pkg/bus", "pkg/subject", "pkg/event"}, why: "a real server for tests"},
+	{of: "pkg/workers", stdlib: true, never: pure, why: "it runs functions, and knows none of them"},
 	{of: "pkg/supervise", stdlib: true, never: []string{"net/http"}, why: "starting and stopping needs to know nothing of what is started"},
 	{of: "pkg/settings", only: []string{"pkg/fault"}, never: []string{"net/http"}, why: "it fills a struct"},
 	{of: "pkg/telemetry", only: []string{"pkg/fault"}, why: "it logs, counts and answers, whatever the service does"},

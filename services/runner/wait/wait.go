@@ -37,6 +37,9 @@ type Options struct {
 	// AcceptEarly moves that: "run" or empty leaves it, "any" lifts it, a duration moves it back. In no case does a callback
 	// count that was stored longer ago than callbacks are kept; those of other clients may lie there longer.
 	AcceptEarly string
+	// Overtaken says that a callback is there already, as far as is known: it is looked for at once, without trying to make
+	// the wait first.
+	Overtaken bool
 }
 
 const (
@@ -66,6 +69,11 @@ func (w *Waits) Park(ctx context.Context, wait event.Wait, o Options) ([]*event.
 	}
 	if !own(&wait) {
 		return w.parkShared(ctx, wait, notBefore)
+	}
+	if o.Overtaken {
+		if early, _, err := w.after(ctx, wait.ID, wait.Used, notBefore); err != nil || len(early) > 0 {
+			return early, err
+		}
 	}
 	return w.whenFree(ctx, wait.ID, wait.Used, notBefore, func(last uint64) (*bus.Message, error) {
 		wait.Used = max(wait.Used, last)
@@ -183,6 +191,9 @@ func (w *Waits) after(ctx context.Context, id string, used uint64, notBefore tim
 			continue // who consumes it puts aside what is no callback
 		}
 		counting = append(counting, cb)
+		if cb.Outcome != event.Progress {
+			break // as a rule it is the last that counts; should it not be, who parks again is given the next
+		}
 	}
 	if last > used {
 		return counting, last, nil
