@@ -66,6 +66,7 @@ type Env struct {
 	Getenv   func(string) (string, bool)
 	Logger   *slog.Logger
 	Registry *prometheus.Registry
+	Tracing  *telemetry.Tracing // nil: no traces
 	// Load reads the compose file again, as it is now.
 	Load func() (*compose.Document, error)
 }
@@ -204,9 +205,18 @@ func serve(ctx context.Context, service Service, s *Settings, log *slog.Logger, 
 		return fmt.Errorf("make the streams: %w", err)
 	}
 	registry := telemetry.NewRegistry(service.Name)
+	tracing, err := telemetry.StartTracing(ctx, "switchback-"+service.Name, log, registry)
+	if err != nil {
+		return err
+	}
+	defer func() {
+		flushing, cancel := context.WithTimeout(context.WithoutCancel(ctx), closeTimeout)
+		defer cancel()
+		err = errors.Join(err, tracing.Stop(flushing))
+	}()
 	admin := telemetry.NewAdmin(telemetry.AdminConfig{Addr: s.AdminAddr, Asked: s.AdminAddr != service.AdminAddr}, registry, log)
 	admin.AddCheck("nats", b.Ready)
-	svc, err := build(Env{Bus: b, Document: doc, Getenv: os.LookupEnv, Logger: log, Registry: registry})
+	svc, err := build(Env{Bus: b, Document: doc, Getenv: os.LookupEnv, Logger: log, Registry: registry, Tracing: tracing})
 	if err != nil {
 		return err
 	}

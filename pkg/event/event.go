@@ -56,6 +56,8 @@ type Wait struct {
 	Used uint64 `json:"used,omitempty"`
 	// Timer tells a wait for time alone (a delay, a pause before a retry) from one for a callback.
 	Timer bool `json:"timer,omitempty"`
+	// Trace is the traceparent of what made the wait: a header of its message, and so of its timeout.
+	Trace string `json:"-"`
 }
 
 // RunRequest is a message on run.request.<workflow>. Input is its payload; the rest are headers.

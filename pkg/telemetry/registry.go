@@ -34,3 +34,11 @@ func buildInfo(service string) prometheus.Collector {
 		Name: "switchback_build_info", Help: "1, with what was built in its labels.", ConstLabels: labels,
 	}, func() float64 { return 1 })
 }
+
+// builtVersion is the version in the program's build information.
+func builtVersion() string {
+	if info, ok := debug.ReadBuildInfo(); ok && info.Main.Version != "" {
+		return info.Main.Version
+	}
+	return "unknown"
+}

@@ -8,9 +8,11 @@ import (
 	"time"
 
 	"github.com/valyala/fasthttp"
+	"go.opentelemetry.io/otel/trace"
 
 	"github.com/switchbackhq/switchback/pkg/event"
 	"github.com/switchbackhq/switchback/pkg/fault"
+	"github.com/switchbackhq/switchback/pkg/telemetry"
 	"github.com/switchbackhq/switchback/services/listener/ingress"
 	"github.com/switchbackhq/switchback/services/listener/verify"
 )
@@ -24,7 +26,8 @@ type job struct {
 	wire     *verify.Request
 	items    []ingress.Item
 	fates    []fate
-	err      error // why it was not accepted
+	err      error      // why it was not accepted
+	span     trace.Span // nil while tracing is off
 }
 
 func (j *job) reset() {
@@ -56,6 +59,9 @@ func (s *server) handle(ctx *fasthttp.RequestCtx) {
 	}()
 	j.endpoint = s.elsewhere
 	s.describe(ctx, j)
+	if s.tracer != nil {
+		s.beginSpan(j)
+	}
 	s.finish(ctx, j, s.answer(ctx, j))
 }
 
@@ -93,6 +99,9 @@ func (s *server) finish(ctx *fasthttp.RequestCtx, j *job, v verdict) {
 		s.records.add(s, j, v, ctx.Response.StatusCode())
 	}
 	s.tell(ctx, j, v)
+	if j.span != nil {
+		endSpan(ctx, j, v)
+	}
 }
 
 // tell logs a request: loudly when we could not do what was asked, though not for each of a storm of them.
@@ -113,6 +122,7 @@ func (s *server) tell(ctx *fasthttp.RequestCtx, j *job, v verdict) {
 		slog.Int("status", status), slog.String("verdict", string(v)), slog.Int("items", len(j.fates)), slog.Int("body_bytes", len(j.Body)),
 		slog.String("remote", j.Remote.String()), slog.Duration("took", time.Since(j.ReceivedAt)),
 	}
+	attrs = append(attrs, telemetry.TraceID(j.Trace))
 	if j.err != nil && status >= 500 {
 		attrs = append(attrs, slog.Any("error", j.err))
 	}
@@ -252,12 +262,18 @@ func (s *server) take(j *job) error {
 			return err
 		}
 		j.fates = untried(len(runs))
+		if s.tracer != nil {
+			defer s.sendRuns(j, runs)()
+		}
 		s.publishAll(len(runs), func(int) string { return "" }, func(i int) bool { return s.publishRun(&runs[i], &j.fates[i], j.ReceivedAt, e.Trigger.DedupeFor) })
 		return nil
 	}
 	var err error
 	if j.items, err = e.Callbacks(&j.Request, j.items); err != nil {
 		return err
+	}
+	if s.tracer != nil {
+		defer s.sendCallbacks(j)()
 	}
 	if len(j.items) == 1 {
 		j.fates = append(j.fates[:0], fate{})

@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
+	"go.opentelemetry.io/otel/trace"
 
 	"github.com/switchbackhq/switchback/pkg/bus"
 	"github.com/switchbackhq/switchback/pkg/compose"
@@ -40,6 +41,7 @@ type Deps struct {
 	Document *compose.Document
 	Logger   *slog.Logger                     // nil: silent
 	Registry prometheus.Registerer            // nil: no metrics
+	Tracer   trace.Tracer                     // nil: no traces
 	Getenv   func(name string) (string, bool) // for ${env.X}; nil: the process's
 	Fetch    verify.Fetcher                   // gets keys and certificates; nil: over https
 }

@@ -16,6 +16,7 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/valyala/fasthttp"
+	"go.opentelemetry.io/otel/trace"
 	"golang.org/x/time/rate"
 
 	"github.com/switchbackhq/switchback/pkg/compose"
@@ -31,6 +32,7 @@ type server struct {
 	getenv    func(string) (string, bool)
 	log       *slog.Logger
 	metrics   *metrics
+	tracer    trace.Tracer // nil: off
 	router    *ingress.Router
 	endpoints map[*ingress.Endpoint]*endpoint
 	elsewhere *endpoint // counts requests that no endpoint takes
@@ -58,7 +60,7 @@ type server struct {
 
 func newServer(c Config, d Deps, m *metrics, of *Listener, l *compose.Listener) (*server, error) {
 	s := &server{
-		conf: l, config: c, bus: d.Bus, getenv: d.Getenv, log: d.Logger.With(slog.String("listener", l.ID)), metrics: m,
+		conf: l, config: c, bus: d.Bus, getenv: d.Getenv, log: d.Logger.With(slog.String("listener", l.ID)), metrics: m, tracer: d.Tracer,
 		endpoints: map[*ingress.Endpoint]*endpoint{}, elsewhere: newEndpoint(m, l.ID, ""),
 		gateways: of.gateways, store: d.Store, maxBody: l.MaxBodySize, storm: rate.Sometimes{First: 10, Interval: time.Second},
 		gate:     newGate(l.MaxConcurrentCount, c.QueueLength, c.QueueTimeout),

@@ -47,6 +47,7 @@ type activation struct {
 	invocations []string      // what it performs, as noted in Runner.performing
 	settled     bool          // all that follows from the message is done or waits
 	done        chan struct{} // closed at the end
+	traced  bool // its span tells of the run
 }
 
 type performed struct {
@@ -108,6 +109,7 @@ func (a *activation) adopt(run *event.Run, rev journal.Revision) error {
 		a.world = engine.World{}
 	}
 	a.run, a.rev = run, rev
+	a.traceRun(run)
 	return nil
 }
 
@@ -233,6 +235,7 @@ func (a *activation) command(c engine.Command) error {
 	case engine.Park:
 		return a.park(c)
 	case engine.Sleep:
+		c.Wait.Trace = a.r.traceparent(a.ctx)
 		if err := a.r.waits.Timer(a.ctx, c.Wait); err != nil {
 			return fmt.Errorf("set the timer %s: %w", c.Wait.ID, err)
 		}
@@ -244,7 +247,7 @@ func (a *activation) command(c engine.Command) error {
 		a.r.notify(c.Notice)
 		return nil
 	case engine.StartRun:
-		return a.r.startRun(a.ctx, c)
+		return a.r.startRun(a.ctx, c, a.run.Trace)
 	case engine.CancelRun:
 		if _, err := a.r.cancel(a.ctx, c.ID, c.Reason); err != nil && fault.CodeOf(err) != fault.NotFound {
 			return fmt.Errorf("cancel run %s: %w", c.ID, err)
@@ -293,6 +296,7 @@ func (a *activation) act(c engine.Act) {
 
 // park makes a wait. What has come for it already is taken at once.
 func (a *activation) park(c engine.Park) error {
+	c.Wait.Trace = a.r.traceparent(a.ctx)
 	p, called := a.performance(c.Wait.ID)
 	early, err := a.r.waits.Park(a.ctx, c.Wait, wait.Options{NotBefore: c.NotBefore, AcceptEarly: c.AcceptEarly, Overtaken: called})
 	if fault.CodeOf(err) == fault.Conflict {
@@ -306,6 +310,7 @@ func (a *activation) park(c engine.Park) error {
 	}
 	for _, cb := range early {
 		a.r.metrics.callbacks.WithLabelValues(fateEarly).Inc()
+		a.linkTo(cb.Trace)
 		if err := a.apply(engine.CalledBack{Callback: *cb, Trigger: a.trigger, At: time.Now()}); err != nil {
 			return err
 		}

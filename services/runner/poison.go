@@ -13,6 +13,7 @@ import (
 	"github.com/switchbackhq/switchback/pkg/bus"
 	"github.com/switchbackhq/switchback/pkg/event"
 	"github.com/switchbackhq/switchback/pkg/subject"
+	"github.com/switchbackhq/switchback/pkg/telemetry"
 )
 
 // poison is an error that comes of the message or the run itself: it will not pass by waiting.
@@ -38,7 +39,8 @@ func guard(f func() error) (err error) {
 
 // giveUp parks a message that cannot be processed, with the reason, and lets it go.
 func (r *Runner) giveUp(ctx context.Context, d *bus.Delivery, reason error) {
-	r.log.Error("given up", slog.String("subject", d.Subject), slog.Int("deliveries", d.Deliveries), slog.Any("error", reason))
+	r.log.Error("given up", slog.String("subject", d.Subject), slog.Int("deliveries", d.Deliveries), slog.Any("error", reason),
+		telemetry.TraceID(d.Header[subject.HeaderTrace]))
 	if err := r.bury(ctx, &d.Stored, reason); err != nil {
 		r.answered(d, d.Nak(backoff(d.Deliveries)))
 		return

@@ -52,6 +52,10 @@ func (r *Runner) request(ctx context.Context, d *bus.Delivery) error {
 	a := r.begin(ctx, req.RunID, fmt.Sprintf("request:%d", d.Seq))
 	defer a.end()
 	a.definition = definition
+	if r.tracer != nil {
+		req.Trace = r.traceparent(ctx)
+		a.traceRun(&event.Run{ID: req.RunID, Workflow: workflow.ID})
+	}
 	now := time.Now()
 	// A run of this id can be there only when the message has come before, or when the asker has named the run.
 	if named || d.Deliveries > 1 {

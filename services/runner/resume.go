@@ -12,6 +12,7 @@ import (
 	"github.com/switchbackhq/switchback/pkg/bus"
 	"github.com/switchbackhq/switchback/pkg/event"
 	"github.com/switchbackhq/switchback/pkg/subject"
+	"github.com/switchbackhq/switchback/pkg/telemetry"
 	"github.com/switchbackhq/switchback/services/runner/engine"
 )
 
@@ -200,7 +201,7 @@ func (a *activation) resume(runID string, ev engine.Event) (bool, error) {
 
 // discard parks a message that nobody can make sense of.
 func (r *Runner) discard(ctx context.Context, d *bus.Delivery, reason error) error {
-	r.log.Warn("not understood", slog.String("subject", d.Subject), slog.Any("error", reason))
+	r.log.Warn("not understood", slog.String("subject", d.Subject), slog.Any("error", reason), telemetry.TraceID(d.Header[subject.HeaderTrace]))
 	return r.bury(ctx, &d.Stored, reason)
 }
 
@@ -215,5 +216,5 @@ const (
 
 func (r *Runner) fate(cb *event.Callback, fate string) {
 	r.metrics.callbacks.WithLabelValues(fate).Inc()
-	r.log.Debug("callback", slog.String("id", cb.ID), slog.Uint64("seq", cb.Seq), slog.String("fate", fate))
+	r.log.Debug("callback", slog.String("id", cb.ID), slog.Uint64("seq", cb.Seq), slog.String("fate", fate), telemetry.TraceID(cb.Trace))
 }

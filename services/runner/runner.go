@@ -10,11 +10,13 @@ import (
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
+	"go.opentelemetry.io/otel/trace"
 	"golang.org/x/sync/errgroup"
 
 	"github.com/switchbackhq/switchback/pkg/bus"
 	"github.com/switchbackhq/switchback/pkg/compose"
 	"github.com/switchbackhq/switchback/pkg/subject"
+	"github.com/switchbackhq/switchback/pkg/telemetry"
 	"github.com/switchbackhq/switchback/pkg/workers"
 	"github.com/switchbackhq/switchback/services/runner/action"
 	"github.com/switchbackhq/switchback/services/runner/address"
@@ -69,6 +71,7 @@ type Deps struct {
 	Getenv   func(string) (string, bool)
 	Logger   *slog.Logger
 	Registry prometheus.Registerer // nil: metrics are not published
+	Tracer   trace.Tracer          // nil: no traces
 }
 
 // Runner executes workflows. Any number of them share the work.
@@ -77,6 +80,7 @@ type Runner struct {
 	bus         *bus.Bus
 	log         *slog.Logger
 	metrics     *metrics
+	tracer      trace.Tracer // nil: off
 	journal     *journal.Journal
 	waits       *wait.Waits
 	performer   *action.Performer
@@ -103,10 +107,11 @@ func New(cfg Config, deps Deps) *Runner {
 		bus:     deps.Bus,
 		log:     deps.Logger,
 		metrics: newMetrics(deps.Registry),
+		tracer:  deps.Tracer,
 		journal: journal.New(deps.Bus.Bucket(subject.BucketRuns), cfg.KeepRuns),
 		waits:   wait.New(deps.Bus),
 		performer: action.New(action.Options{
-			Logger: deps.Logger, MaxResponse: cfg.MaxResponse, NATS: messenger{deps.Bus}, AllowShell: cfg.AllowShell,
+			Logger: deps.Logger, MaxResponse: cfg.MaxResponse, NATS: messenger{deps.Bus}, AllowShell: cfg.AllowShell, Tracer: deps.Tracer,
 		}),
 		book:        address.New(deps.Getenv, cfg.GatewayWait),
 		definitions: newDefinitions(deps.Bus.Bucket(subject.BucketDefinitions), deps.Document, deps.Getenv),
@@ -201,7 +206,9 @@ func (r *Runner) watchGateways(ctx context.Context) error {
 
 // deliver processes one message and acknowledges it last.
 func (r *Runner) deliver(ctx context.Context, d *bus.Delivery, process func(context.Context, *bus.Delivery) error) {
+	ctx, span := r.beginSpan(ctx, d)
 	err := guard(func() error { return process(ctx, d) })
+	defer endSpan(span, err)
 	switch {
 	case err == nil:
 		r.answered(d, d.Ack())
@@ -210,7 +217,8 @@ func (r *Runner) deliver(ctx context.Context, d *bus.Delivery, process func(cont
 	case isPoison(err) && d.Deliveries >= r.cfg.MaxDeliveries:
 		r.giveUp(ctx, d, err)
 	default:
-		r.log.Warn("will try again", slog.String("subject", d.Subject), slog.Int("deliveries", d.Deliveries), slog.Any("error", err))
+		r.log.Warn("will try again", slog.String("subject", d.Subject), slog.Int("deliveries", d.Deliveries), slog.Any("error", err),
+			telemetry.TraceID(d.Header[subject.HeaderTrace]))
 		r.answered(d, d.Nak(backoff(d.Deliveries)))
 	}
 }

@@ -14,7 +14,7 @@ import (
 
 // startRun asks for another run. The message id makes asking again harmless within the stream's window, the run's id
 // beyond it.
-func (r *Runner) startRun(ctx context.Context, c engine.StartRun) error {
+func (r *Runner) startRun(ctx context.Context, c engine.StartRun, trace string) (err error) {
 	switch _, err := r.bus.Bucket(subject.BucketRuns).Get(ctx, c.ID); {
 	case err == nil:
 		return nil // begun before
@@ -25,8 +25,10 @@ func (r *Runner) startRun(ctx context.Context, c engine.StartRun) error {
 	if len(input) == 0 || string(input) == "null" {
 		input = json.RawMessage("{}")
 	}
-	_, err := r.bus.PublishRunRequest(ctx, &event.RunRequest{
-		RunID: c.ID, MsgID: c.ID, Workflow: c.Workflow, Input: input, Parent: c.Parent, Definition: c.Definition,
+	trace, end := r.publishing(ctx, "run.request.{workflow}", trace)
+	defer func() { end(err) }()
+	_, err = r.bus.PublishRunRequest(ctx, &event.RunRequest{
+		RunID: c.ID, MsgID: c.ID, Workflow: c.Workflow, Input: input, Parent: c.Parent, Definition: c.Definition, Trace: trace,
 	})
 	if err != nil {
 		return fmt.Errorf("ask for run %s: %w", c.ID, err)
@@ -35,7 +37,7 @@ func (r *Runner) startRun(ctx context.Context, c engine.StartRun) error {
 }
 
 // callParent wakes the job that has asked for this run, in the way in which every wait is woken.
-func (r *Runner) callParent(ctx context.Context, run *event.Run) error {
+func (r *Runner) callParent(ctx context.Context, run *event.Run) (err error) {
 	if run.Parent == "" {
 		return nil
 	}
@@ -47,6 +49,9 @@ func (r *Runner) callParent(ctx context.Context, run *event.Run) error {
 			cb.Result = run.Error.Data
 		}
 	}
+	trace, end := r.publishing(ctx, "callback.{id}", run.Trace)
+	defer func() { end(err) }()
+	cb.Trace = trace
 	if _, err := r.bus.PublishCallback(ctx, &cb); err != nil {
 		return fmt.Errorf("tell %s that run %s has ended: %w", run.Parent, run.ID, err)
 	}

@@ -8,6 +8,8 @@ const (
 	natsServer = "github.com/nats-io/nats-server/v2/..."
 	ngrok      = "golang.ngrok.com/ngrok/v2/..."
 	ssh        = "golang.org/x/crypto/ssh/..."
+	otelSDK    = "go.opentelemetry.io/otel/sdk/..."
+	otelExport = "go.opentelemetry.io/otel/exporters/..."
 )
 
 // importRule says what packages may import themselves.
@@ -101,6 +103,8 @@ var reserved = []struct {
 	{"services/gateway/sshtest", nil, "it starts servers for tests"},
 	{ssh, []string{"services/gateway/ssh", "services/gateway/sshtest"}, "one driver speaks ssh"},
 	{ngrok, []string{"services/gateway/ngrok"}, "one driver speaks to ngrok"},
+	{otelSDK, []string{"pkg/telemetry"}, "where traces go is set up once; everybody else has a Tracer"},
+	{otelExport, []string{"pkg/telemetry"}, "where traces go is set up once; everybody else has a Tracer"},
 	{"net/http/httptest", nil, "production code links no test code"},
 	{"github.com/google/go-cmp/...", nil, "production code links no test code"},
 	{"go.uber.org/goleak/...", nil, "production code links no test code"},

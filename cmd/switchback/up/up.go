@@ -104,12 +104,22 @@ func serve(ctx context.Context, o Options, doc *compose.Document, connection bus
 	}()
 
 	registry := telemetry.NewRegistry("up")
+	tracing, err := telemetry.StartTracing(ctx, "switchback", o.Log, registry)
+	if err != nil {
+		return err
+	}
+	defer func() {
+		flushing, cancel := context.WithTimeout(context.WithoutCancel(ctx), closeTimeout)
+		defer cancel()
+		err = errors.Join(err, tracing.Stop(flushing))
+	}()
 	admin := telemetry.NewAdmin(o.Admin, registry, o.Log)
 	admin.AddCheck("nats", b.Ready)
 	services := append([]supervise.Service{admin}, o.Before...)
 	if len(doc.Listeners) > 0 {
 		l, err := listener.New(o.Settings.Listener, listener.Deps{
 			Bus: b, Document: doc, Logger: o.Log.With(slog.String("service", "listener")), Registry: registry, Getenv: os.LookupEnv,
+			Tracer: tracing.Tracer(listener.Scope),
 		})
 		if err != nil {
 			return fmt.Errorf("prepare the listener: %w", err)
@@ -129,6 +139,7 @@ func serve(ctx context.Context, o Options, doc *compose.Document, connection bus
 	if len(doc.Workflows) > 0 {
 		r := runner.New(o.Settings.Runner, runner.Deps{
 			Bus: b, Document: doc, Getenv: os.LookupEnv, Logger: o.Log.With(slog.String("service", "runner")), Registry: registry,
+			Tracer: tracing.Tracer(runner.Scope),
 		})
 		services = append(services, r, out.service("Runner", func() []string { return runnerLines(doc) }))
 	}

@@ -10,6 +10,8 @@ import (
 	"net/http"
 	"time"
 
+	"go.opentelemetry.io/otel/trace"
+
 	"github.com/switchbackhq/switchback/pkg/compose"
 	"github.com/switchbackhq/switchback/pkg/event"
 	"github.com/switchbackhq/switchback/pkg/expr"
@@ -38,8 +40,9 @@ type Options struct {
 	MaxResponse int64            // bytes of a response's body, where the component sets no other; default 4 MiB
 	Now         func() time.Time // nil: time.Now
 	UserAgent   string
-	NATS        Messenger // for components of type nats; nil: there is none
-	AllowShell  bool      // components of type shell may run
+	NATS        Messenger    // for components of type nats; nil: there is none
+	AllowShell  bool         // components of type shell may run
+	Tracer      trace.Tracer // nil: no traces
 }
 
 // Messenger is what components of type nats need.

@@ -88,6 +88,7 @@ func (p *Performer) request(ctx context.Context, inv *invocation, m message, sco
 	}
 	ctx, cancel := context.WithTimeout(ctx, timeout)
 	defer cancel()
+	ctx, end := p.beginSpan(ctx, inv, req)
 	record := event.Request{Method: req.Method, URL: inv.secrets.mask(req.URL.Redacted()), At: p.o.Now()}
 	began := time.Now()
 	resp, err := client.exchange(req.WithContext(ctx), m.responseType)
@@ -101,6 +102,7 @@ func (p *Performer) request(ctx context.Context, inv *invocation, m message, sco
 		}
 		record.Error = inv.secrets.mask(err.Error())
 	}
+	end(&record, err)
 	inv.requests = append(inv.requests, record)
 	return resp, err
 }
@@ -146,7 +148,7 @@ func (p *Performer) build(ctx context.Context, inv *invocation, m message, scope
 	setDefault(header, "Accept", "application/json, */*;q=0.5")
 	setDefault(header, "User-Agent", p.o.UserAgent)
 	setDefault(header, IdempotencyKey, inv.act.ID)
-	if trace := inv.act.Scope.Run.Trace; trace != "" {
+	if trace := inv.act.Scope.Run.Trace; trace != "" && p.o.Tracer == nil {
 		setDefault(header, "Traceparent", trace)
 	}
 	if host := header.Get("Host"); host != "" {

@@ -6,6 +6,7 @@ import (
 	"strings"
 
 	"github.com/switchbackhq/switchback/pkg/expr"
+	"github.com/switchbackhq/switchback/pkg/telemetry"
 	"github.com/switchbackhq/switchback/pkg/value"
 	"github.com/switchbackhq/switchback/services/runner/engine"
 )
@@ -37,6 +38,11 @@ func (p *Performer) log(ctx context.Context, inv *invocation, scope engine.Actio
 	attrs := []slog.Attr{slog.String("message", value.Text(message)), slog.String("run", scope.Run), slog.String("job", scope.Job)}
 	if data != nil {
 		attrs = append(attrs, slog.String("data", value.Text(data)))
+	}
+	if p.o.Tracer != nil {
+		attrs = append(attrs, telemetry.TraceID(telemetry.Traceparent(ctx)))
+	} else {
+		attrs = append(attrs, telemetry.TraceID(inv.act.Scope.Run.Trace))
 	}
 	p.o.Logger.LogAttrs(ctx, logLevel(value.Text(level)), "workflow", attrs...)
 	return scope.Input, nil

@@ -9,6 +9,9 @@ import (
 	"github.com/switchbackhq/switchback/services/runner/engine"
 )
 
+// modeRequest is the mode in which an answer is awaited.
+const modeRequest = "request"
+
 // message publishes on NATS, or asks and takes the answer.
 func (p *Performer) message(ctx context.Context, action *compose.Action, scope engine.ActionScope) (any, error) {
 	if p.o.NATS == nil {
@@ -40,13 +43,18 @@ func (p *Performer) message(ctx context.Context, action *compose.Action, scope e
 			return nil, expressionError("body", err)
 		}
 	}
-	if action.Mode != "request" {
-		if err := p.o.NATS.Notify(subject, header, data); err != nil {
+	if action.Mode != modeRequest {
+		_, end := p.beginMessage(ctx, "publish", subject, header)
+		err := p.o.NATS.Notify(subject, header, data)
+		end(err)
+		if err != nil {
 			return nil, err
 		}
 		return map[string]any{"subject": subject}, nil
 	}
+	ctx, end := p.beginMessage(ctx, modeRequest, subject, header)
 	answer, err := p.o.NATS.Request(ctx, subject, header, data)
+	end(err)
 	if err != nil {
 		return nil, err
 	}

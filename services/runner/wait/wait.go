@@ -233,7 +233,11 @@ func scheduled(on string, wait *event.Wait) (*bus.Message, error) {
 	if longest := time.Now().Add(maxSleep); at.After(longest) {
 		at = longest
 	}
-	return &bus.Message{Subject: on, Data: data, ScheduleAt: at, ScheduleTarget: subject.Timeout(wait.ID)}, nil
+	m := &bus.Message{Subject: on, Data: data, ScheduleAt: at, ScheduleTarget: subject.Timeout(wait.ID)}
+	if wait.Trace != "" {
+		m.Header = bus.Header{subject.HeaderTrace: wait.Trace} // the server gives it to the timeout
+	}
+	return m, nil
 }
 
 // own tells whether the id is the attempt's own, which no other wait can have.

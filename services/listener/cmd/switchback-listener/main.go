@@ -24,6 +24,7 @@ func main() {
 	}, settings{Listener: listener.DefaultConfig()}, func(env boot.Env, s settings) (supervise.Service, error) {
 		return listener.New(s.Listener, listener.Deps{
 			Bus: env.Bus, Document: env.Document, Logger: env.Logger, Registry: env.Registry, Getenv: env.Getenv,
+			Tracer: env.Tracing.Tracer(listener.Scope),
 		})
 	}))
 }

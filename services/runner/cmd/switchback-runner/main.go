@@ -25,6 +25,7 @@ func main() {
 		s.Runner.KeepRuns = s.Streams.KeepRuns
 		return runner.New(s.Runner, runner.Deps{
 			Bus: env.Bus, Document: env.Document, Getenv: env.Getenv, Logger: env.Logger, Registry: env.Registry,
+			Tracer: env.Tracing.Tracer(runner.Scope),
 		}), nil
 	}))
 }
