@@ -47,7 +47,7 @@ type activation struct {
 	invocations []string      // what it performs, as noted in Runner.performing
 	settled     bool          // all that follows from the message is done or waits
 	done        chan struct{} // closed at the end
-	traced  bool // its span tells of the run
+	traced      bool          // its span tells of the run
 }
 
 type performed struct {
