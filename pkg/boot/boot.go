@@ -2,13 +2,13 @@
 package boot
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
 	"io"
 	"log/slog"
 	"os"
-	"runtime/debug"
 	"slices"
 	"strings"
 	"time"
@@ -81,6 +81,7 @@ type flags struct {
 	LogLevel  string   `placeholder:"LEVEL" help:"debug, info, warn or error."`
 	LogFormat string   `placeholder:"FORMAT" help:"auto, pretty, text or json."`
 	Version   bool     `help:"Print the version."`
+	Command   string   `arg:"" optional:"" enum:"healthcheck," default:"" help:"healthcheck: ask the service that runs here with these settings whether it is ready."`
 }
 
 // Service describes a binary.
@@ -138,6 +139,13 @@ func run[S any, P interface {
 	if err := settings.Load(&s, settings.Sources{File: f.Settings, EnvPrefix: "SWITCHBACK_", Flags: f.given()}); err != nil {
 		return fault.Wrap(err, fault.Usage, "the settings", "")
 	}
+	if f.Command == healthcheck {
+		url, err := telemetry.ReadyURL(common.AdminAddr)
+		if err != nil {
+			return fault.Wrap(err, fault.Usage, "the settings", "")
+		}
+		return telemetry.Healthcheck(ctx, url)
+	}
 	log := telemetry.NewLogger(os.Stderr, common.Log.Level, common.Log.Format).With(slog.String("service", service.Name))
 	doc, err := load(f, service.Uses)
 	if err != nil {
@@ -148,6 +156,9 @@ func run[S any, P interface {
 		return build(env, s)
 	})
 }
+
+// healthcheck is the one word that a service's binary takes: a container without a shell can ask nothing else.
+const healthcheck = "healthcheck"
 
 // given are the flags that set settings.
 func (f *flags) given() map[string]any {
@@ -220,13 +231,21 @@ func serve(ctx context.Context, service Service, s *Settings, log *slog.Logger, 
 	if err != nil {
 		return err
 	}
+	if r, ok := svc.(supervise.Readier); ok {
+		admin.AddCheck(service.Name, func(context.Context) error { return started(r) })
+	}
 	log.Info("starting", slog.String("version", version()), slog.String("nats", s.NATS.URL))
 	return supervise.Run(ctx, log, admin, svc, telemetry.NewDrain(admin, s.DrainDelay))
 }
 
-func version() string {
-	if info, ok := debug.ReadBuildInfo(); ok && info.Main.Version != "" {
-		return info.Main.Version
+// started tells whether r can be used yet.
+func started(r supervise.Readier) error {
+	select {
+	case <-r.Ready():
+		return nil
+	default:
+		return errors.New("is starting")
 	}
-	return "(devel)"
 }
+
+func version() string { return cmp.Or(telemetry.Built().Version, "(devel)") }

@@ -1,7 +1,7 @@
 package telemetry
 
 import (
-	"runtime/debug"
+	"cmp"
 
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/collectors"
@@ -21,24 +21,12 @@ func NewRegistry(service string) *prometheus.Registry {
 
 // buildInfo is 1, with what was built in its labels.
 func buildInfo(service string) prometheus.Collector {
-	labels := prometheus.Labels{"service": service, "version": "unknown", "goversion": "unknown", "revision": "unknown"}
-	if info, ok := debug.ReadBuildInfo(); ok {
-		labels["version"], labels["goversion"] = info.Main.Version, info.GoVersion
-		for _, s := range info.Settings {
-			if s.Key == "vcs.revision" {
-				labels["revision"] = s.Value
-			}
-		}
+	const unknown = "unknown"
+	built := Built()
+	labels := prometheus.Labels{
+		"service": service, "version": cmp.Or(built.Version, unknown), "goversion": cmp.Or(built.Go, unknown), "revision": cmp.Or(built.Revision, unknown),
 	}
 	return prometheus.NewGaugeFunc(prometheus.GaugeOpts{
 		Name: "switchback_build_info", Help: "1, with what was built in its labels.", ConstLabels: labels,
 	}, func() float64 { return 1 })
-}
-
-// builtVersion is the version in the program's build information.
-func builtVersion() string {
-	if info, ok := debug.ReadBuildInfo(); ok && info.Main.Version != "" {
-		return info.Main.Version
-	}
-	return "unknown"
 }

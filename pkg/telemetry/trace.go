@@ -1,6 +1,7 @@
 package telemetry
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -41,7 +42,7 @@ func StartTracing(ctx context.Context, service string, log *slog.Logger, registr
 		return nil, fault.Wrap(err, fault.Usage, "traces cannot be exported as OTEL_EXPORTER_OTLP_* say", "check these variables")
 	}
 	described, err := resource.New(ctx,
-		resource.WithAttributes(semconv.ServiceName(service), semconv.ServiceVersion(builtVersion())),
+		resource.WithAttributes(semconv.ServiceName(service), semconv.ServiceVersion(cmp.Or(Built().Version, "unknown"))),
 		resource.WithTelemetrySDK(), resource.WithHost(), resource.WithFromEnv())
 	if err != nil && !errors.Is(err, resource.ErrPartialResource) && !errors.Is(err, resource.ErrSchemaURLConflict) {
 		return nil, fault.Wrap(err, fault.Usage, "OTEL_RESOURCE_ATTRIBUTES cannot be read", "write key=value,key=value")

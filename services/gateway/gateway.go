@@ -32,6 +32,10 @@ type Config struct {
 	// StateDir is where child processes are noted, so that the next start can end those left over; the folder for
 	// temporary files.
 	StateDir string `koanf:"state_dir"`
+	// Target is the host that a target of localhost stands for; in a container, where localhost holds nothing, the proxy's.
+	Target string `koanf:"target"`
+	// Idle lets it run with a file that has no gateway, until SIGHUP gives it one that has.
+	Idle bool `koanf:"idle"`
 }
 
 const defaultLeaseTTL = 15 * time.Second
@@ -86,7 +90,10 @@ func New(c Config, d Deps) (*Gateway, error) {
 		return nil, err
 	}
 	if len(groups) == 0 {
-		return nil, fault.New(fault.Usage, "the file has no gateway", "add a section gateway, or do not start this service")
+		if !c.Idle {
+			return nil, fault.New(fault.Usage, "the file has no gateway", "add a section gateway, or do not start this service")
+		}
+		d.Logger.Info("the file has no gateway; SIGHUP reads it again")
 	}
 	m, err := newMetrics(d.Registry)
 	if err != nil {

@@ -1,6 +1,7 @@
 package gateway
 
 import (
+	"cmp"
 	"context"
 	"crypto/sha256"
 	"encoding/hex"
@@ -102,6 +103,9 @@ func (p *planner) plan(g *compose.Gateway, f compose.PortForward) plan {
 	host := g.Target
 	if f.Host != "" {
 		host = f.Host
+	}
+	if host == "localhost" {
+		host = cmp.Or(p.config.Target, host)
 	}
 	out := plan{
 		id: g.ID, driver: g.Driver, port: f.Local, remote: f.Remote, scheme: "http", onURL: g.OnURL, through: true, trust: true, proto: "https",

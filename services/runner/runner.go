@@ -32,6 +32,9 @@ type Config struct {
 	KeepRuns time.Duration `koanf:"-"`
 	// GatewayWait is how long a run waits for a gateway that is not up; default 60 s.
 	GatewayWait time.Duration `koanf:"gateway_wait"`
+	// ListenerHost is the host at which listeners are reached that have neither a public_url nor a gateway: a proxy's
+	// in front of them. Default: the listener's own.
+	ListenerHost string `koanf:"listener_host"`
 	// ShutdownGrace is how long requests in flight may go on after a stop; default 20 s.
 	ShutdownGrace time.Duration `koanf:"shutdown_grace"`
 	// MaxDeliveries is how often a message that cannot be processed is tried before it is given up; default 5.
@@ -113,7 +116,7 @@ func New(cfg Config, deps Deps) *Runner {
 		performer: action.New(action.Options{
 			Logger: deps.Logger, MaxResponse: cfg.MaxResponse, NATS: messenger{deps.Bus}, AllowShell: cfg.AllowShell, Tracer: deps.Tracer,
 		}),
-		book:        address.New(deps.Getenv, cfg.GatewayWait),
+		book:        address.New(deps.Getenv, cfg.GatewayWait, cfg.ListenerHost),
 		definitions: newDefinitions(deps.Bus.Bucket(subject.BucketDefinitions), deps.Document, deps.Getenv),
 		ready:       make(chan struct{}),
 		active:      map[string]map[*activation]struct{}{},

@@ -32,6 +32,8 @@ type grammar struct {
 	Provision provisionCommand `cmd:"" help:"Make the streams and buckets in NATS that are missing."`
 	Schema    schemaCommand    `cmd:"" help:"Print the JSON Schema of the compose file, for editors."`
 	Version   versionCommand   `cmd:"" help:"Print the version."`
+
+	Healthcheck healthcheckCommand `cmd:"" hidden:"" help:"Ask an address for health: for containers, which have no shell."`
 }
 
 // Exit codes of run beside 0, 1 and 2.

@@ -1,8 +1,10 @@
 package command
 
 import (
+	"cmp"
 	"fmt"
-	"runtime/debug"
+
+	"github.com/switchbackhq/switchback/pkg/telemetry"
 )
 
 type versionCommand struct {
@@ -18,18 +20,8 @@ type version struct {
 
 // Run prints what was built.
 func (v *versionCommand) Run(s *streams) error {
-	built := version{Version: "unknown"}
-	if info, ok := debug.ReadBuildInfo(); ok {
-		built.Version, built.Go = info.Main.Version, info.GoVersion
-		for _, setting := range info.Settings {
-			switch setting.Key {
-			case "vcs.revision":
-				built.Revision = setting.Value
-			case "vcs.modified":
-				built.Modified = setting.Value == "true"
-			}
-		}
-	}
+	b := telemetry.Built()
+	built := version{Version: cmp.Or(b.Version, "unknown"), Revision: b.Revision, Modified: b.Modified, Go: b.Go}
 	return v.print(s, built, func() error {
 		text := "switchback " + built.Version
 		if built.Revision != "" {

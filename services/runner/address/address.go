@@ -2,6 +2,7 @@
 package address
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"fmt"
@@ -20,6 +21,7 @@ import (
 // Book knows the gateways' addresses as they are now. It is safe for concurrent use.
 type Book struct {
 	wait   time.Duration
+	host   string // of listeners that have no other address; "": their own
 	getenv func(string) (string, bool)
 
 	mu       sync.Mutex
@@ -27,9 +29,10 @@ type Book struct {
 	changed  chan struct{} // closed and replaced at every change
 }
 
-// New gives an empty book. wait bounds how long a run waits for a gateway that is not up.
-func New(getenv func(string) (string, bool), wait time.Duration) *Book {
-	return &Book{wait: wait, getenv: getenv, gateways: map[int]event.GatewayStatus{}, changed: make(chan struct{})}
+// New gives an empty book. wait bounds how long a run waits for a gateway that is not up; host is where listeners are
+// reached that have neither a public_url nor a gateway, "" where they are.
+func New(getenv func(string) (string, bool), wait time.Duration, host string) *Book {
+	return &Book{wait: wait, host: host, getenv: getenv, gateways: map[int]event.GatewayStatus{}, changed: make(chan struct{})}
 }
 
 // Set notes what a gateway says of its port.
@@ -236,7 +239,8 @@ func (r *Resolver) listener(ctx context.Context, ref *expr.Reference) (any, erro
 	}
 }
 
-// base is the listener's address without a path: as configured, else its gateway's, else its own.
+// base is the listener's address without a path: as configured, else its gateway's, else its own, at the host of a proxy
+// where there is one.
 func (r *Resolver) base(ctx context.Context, l *compose.Listener) (string, error) {
 	if l.PublicURL != "" {
 		return l.PublicURL, nil
@@ -244,7 +248,7 @@ func (r *Resolver) base(ctx context.Context, l *compose.Listener) (string, error
 	if r.declared(l.Port) != nil {
 		return r.publicURL(ctx, l.Port)
 	}
-	scheme, host := "http", l.Host
+	scheme, host := "http", cmp.Or(r.book.host, l.Host)
 	if l.TLS != nil {
 		scheme = "https"
 	}

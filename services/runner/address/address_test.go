@@ -35,7 +35,7 @@ func document() *compose.Document {
 }
 
 func TestResolve(t *testing.T) {
-	book := address.New(func(name string) (string, bool) { return "v", name == "SET" }, time.Minute)
+	book := address.New(func(name string) (string, bool) { return "v", name == "SET" }, time.Minute, "")
 	book.Set(event.GatewayStatus{Port: 8092, Status: event.GatewayUp, PublicURL: "https://up.example/", PublicAddress: "up.example:443"})
 	r := book.For(document())
 	for text, want := range map[string]any{
@@ -60,7 +60,7 @@ func TestResolve(t *testing.T) {
 
 func TestAGatewayThatIsNotUpIsWaitedFor(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		book := address.New(func(string) (string, bool) { return "", false }, time.Minute)
+		book := address.New(func(string) (string, bool) { return "", false }, time.Minute, "")
 		if err := book.Update("8092", []byte(`{"status":"starting"}`), false); err != nil {
 			t.Fatal(err)
 		}
@@ -87,4 +87,21 @@ func TestAGatewayThatIsNotUpIsWaitedFor(t *testing.T) {
 			t.Error("the invocation's own limit does not hold")
 		}
 	})
+}
+
+func TestListenersBehindAProxy(t *testing.T) {
+	book := address.New(func(string) (string, bool) { return "", false }, time.Minute, "proxy")
+	book.Set(event.GatewayStatus{Port: 8092, Status: event.GatewayUp, PublicURL: "https://up.example/"})
+	doc := document()
+	doc.Listeners = append(doc.Listeners, &compose.Listener{ID: "c", Type: compose.HTTPCallback, Port: 8092, Callbacks: []*compose.Callback{{Path: "/done"}}})
+	r := book.For(doc)
+	for text, want := range map[string]string{
+		"${listener:a.url}": "http://proxy:8090/hooks/done", // at the proxy's host, whatever the listener's own is
+		"${listener:b.url}": "https://b.example/done",       // what the file says counts more
+		"${listener:c.url}": "https://up.example/done",      // and so does a gateway
+	} {
+		if got, err := r.Resolve(t.Context(), reference(t, text)); err != nil || got != want {
+			t.Errorf("%s is %v, %v, want %v", text, got, err, want)
+		}
+	}
 }

@@ -93,6 +93,9 @@ func (p *Painter) Run(ctx context.Context) error {
 	mux := http.NewServeMux()
 	mux.HandleFunc("POST /pictures", func(w http.ResponseWriter, r *http.Request) { p.order(work, w, r) })
 	mux.HandleFunc("POST /frames", frame)
+	mux.HandleFunc("GET /healthz", func(w http.ResponseWriter, _ *http.Request) {
+		answer(w, http.StatusOK, map[string]string{"status": "ok"})
+	})
 	server := &http.Server{Handler: mux, ReadHeaderTimeout: callTimeout, ErrorLog: slog.NewLogLogger(p.log.Handler(), slog.LevelDebug)}
 	served := make(chan error, 1)
 	go func() { served <- server.Serve(listener) }()
@@ -163,7 +166,7 @@ func (p *Painter) order(ctx context.Context, w http.ResponseWriter, r *http.Requ
 		return
 	}
 	if isNew {
-		pic.URL = p.URL() + "/pictures/" + id + ".png"
+		pic.URL = "http://" + r.Host + "/pictures/" + id + ".png" // where the caller has found us
 		p.works.Go(func() {
 			defer p.done()
 			p.paint(ctx, id, o, pic)
