@@ -24,41 +24,6 @@ import (
 	"github.com/switchbackhq/switchback/pkg/telemetry"
 )
 
-// Settings are what every service's binary can be told by settings file and environment: SWITCHBACK_NATS_URL,
-// SWITCHBACK_STREAMS_REPLICAS, … A service embeds them in its own.
-type Settings struct {
-	NATS struct {
-		URL         string `koanf:"url"`
-		Credentials string `koanf:"credentials"` // path of a NATS credentials file
-	} `koanf:"nats"`
-	AdminAddr string `koanf:"admin_addr"`
-	// DrainDelay is how long /readyz says no before the service stops taking work.
-	DrainDelay time.Duration `koanf:"drain_delay"`
-	Log        struct {
-		Level  slog.Level       `koanf:"level"`
-		Format telemetry.Format `koanf:"format"`
-	} `koanf:"log"`
-	Streams Streams `koanf:"streams"`
-}
-
-func (s *Settings) common() *Settings { return s }
-
-// Streams say how the streams are made where they are missing. Zero values mean the defaults.
-type Streams struct {
-	Replicas      int           `koanf:"replicas"`
-	KeepCallbacks time.Duration `koanf:"keep_callbacks"`
-	KeepRuns      time.Duration `koanf:"keep_runs"`
-	KeepReceived  time.Duration `koanf:"keep_received"`
-	Redelivery    time.Duration `koanf:"redelivery"` // how long a runner may be silent before its messages go to another
-}
-
-// Layout gives them to the bus.
-func (s Streams) Layout() bus.Layout {
-	return bus.Layout{
-		Replicas: s.Replicas, KeepCallbacks: s.KeepCallbacks, KeepRuns: s.KeepRuns, KeepReceived: s.KeepReceived, AckWait: s.Redelivery,
-	}
-}
-
 // Env is what a service is built from.
 type Env struct {
 	Bus      *bus.Bus
@@ -92,6 +57,10 @@ type Service struct {
 	// Uses are the sections of the compose file that the service works by, in the singular. What is missing in
 	// others does not keep it from starting: a listener needs no keys of outside services.
 	Uses []string
+	// Streams are those that it reads. Where it may not make them, it checks these.
+	Streams []string
+	// Publishes are subjects that it publishes on: it is ready when a stream takes them.
+	Publishes []string
 }
 
 // Main runs a service's binary with the process's arguments and gives its exit code. S embeds Settings; defaults holds
@@ -136,6 +105,7 @@ func run[S any, P interface {
 	}
 	common := P(&s).common()
 	common.NATS.URL, common.AdminAddr = "nats://127.0.0.1:4222", service.AdminAddr
+	common.NATS.InboxPrefix = "_INBOX_" + service.Name
 	if err := settings.Load(&s, settings.Sources{File: f.Settings, EnvPrefix: "SWITCHBACK_", Flags: f.given()}); err != nil {
 		return fault.Wrap(err, fault.Usage, "the settings", "")
 	}
@@ -201,8 +171,8 @@ func serve(ctx context.Context, service Service, s *Settings, log *slog.Logger, 
 	connecting, cancel := context.WithTimeout(ctx, connectTimeout)
 	defer cancel()
 	b, err := bus.Connect(connecting, bus.Options{
-		URL: s.NATS.URL, Name: "switchback-" + service.Name, CredentialsFile: s.NATS.Credentials, Logger: log,
-		KeepCallbacks: s.Streams.KeepCallbacks,
+		URL: s.NATS.URL, Name: "switchback-" + service.Name, Login: s.NATS.Login(), InboxPrefix: s.NATS.InboxPrefix, Logger: log,
+		KeepCallbacks: s.Streams.KeepCallbacks, Probe: service.Publishes,
 	})
 	if err != nil {
 		return err
@@ -212,8 +182,8 @@ func serve(ctx context.Context, service Service, s *Settings, log *slog.Logger, 
 		defer cancel()
 		err = errors.Join(err, b.Close(closing))
 	}()
-	if err := b.Provision(connecting, s.Streams.Layout()); err != nil {
-		return fmt.Errorf("make the streams: %w", err)
+	if err := s.Streams.Prepare(connecting, b, service.Streams...); err != nil {
+		return err
 	}
 	registry := telemetry.NewRegistry(service.Name)
 	tracing, err := telemetry.StartTracing(ctx, "switchback-"+service.Name, log, registry)
@@ -234,7 +204,7 @@ func serve(ctx context.Context, service Service, s *Settings, log *slog.Logger, 
 	if r, ok := svc.(supervise.Readier); ok {
 		admin.AddCheck(service.Name, func(context.Context) error { return started(r) })
 	}
-	log.Info("starting", slog.String("version", version()), slog.String("nats", s.NATS.URL))
+	log.Info("starting", slog.String("version", version()), slog.String("nats", bus.Redacted(s.NATS.URL)))
 	return supervise.Run(ctx, log, admin, svc, telemetry.NewDrain(admin, s.DrainDelay))
 }
 

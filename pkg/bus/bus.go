@@ -27,10 +27,12 @@ type Options struct {
 	InProcess interface {
 		InProcessConn() (net.Conn, error)
 	}
-	Name            string // shown in the server's list of connections
-	CredentialsFile string
+	Name string // shown in the server's list of connections
+	Login
 	// InboxPrefix begins the subjects that answers come on, where permissions want a certain one.
-	InboxPrefix    string
+	InboxPrefix string
+	// Domain is that of the JetStream to work with, where it is not the server's own.
+	Domain         string
 	Logger         *slog.Logger
 	PublishTimeout time.Duration // how long Publish and reads wait for an answer; default 5 s
 	MaxPending     int           // publishes and reads waiting for an answer at once; default 16384
@@ -42,19 +44,22 @@ type Options struct {
 
 // Bus is a connection. It is safe for concurrent use.
 type Bus struct {
-	o   Options
-	log *slog.Logger
-	nc  *nats.Conn
-	js  jetstream.JetStream
-	mux *mux
+	o         Options
+	log       *slog.Logger
+	nc        *nats.Conn
+	js        jetstream.JetStream
+	mux       *mux
+	apiPrefix string // what the subjects of JetStream's API begin with
 
 	callbackTTL string
 	streams     topology
 	layout      atomic.Pointer[Layout] // of Provision: how a consumer that was deleted is made anew
 	refused     atomic.Pointer[string] // the server's last permissions violation
+	checkOnly   atomic.Bool            // by Check: this user makes nothing
 
 	mu          sync.Mutex
 	reconnected chan struct{} // closed and replaced at each reconnect
+	forbidden   chan struct{} // closed and replaced at each permissions violation
 	closed      chan struct{}
 }
 
@@ -79,13 +84,17 @@ func Connect(ctx context.Context, o Options) (*Bus, error) {
 	if len(o.Probe) == 0 {
 		o.Probe = []string{subject.Callback("probe"), subject.RunRequest("probe")}
 	}
-	b := &Bus{o: o, log: o.Logger, callbackTTL: seconds(o.KeepCallbacks), reconnected: make(chan struct{}), closed: make(chan struct{})}
+	b := &Bus{o: o, log: o.Logger, callbackTTL: seconds(o.KeepCallbacks), reconnected: make(chan struct{}), forbidden: make(chan struct{}), closed: make(chan struct{})}
 	nc, err := b.dial(ctx)
 	if err != nil {
 		return nil, err
 	}
 	b.nc = nc
-	if b.js, err = jetstream.New(nc); err == nil {
+	b.apiPrefix = "$JS.API."
+	if o.Domain != "" {
+		b.apiPrefix = "$JS." + o.Domain + ".API."
+	}
+	if b.js, err = jetstream.NewWithAPIPrefix(nc, strings.TrimSuffix(b.apiPrefix, ".")); err == nil {
 		b.mux, err = newMux(nc, o.MaxPending)
 	}
 	if err != nil {
@@ -109,18 +118,28 @@ const (
 
 func (b *Bus) dial(ctx context.Context) (*nats.Conn, error) {
 	opts := b.natsOptions()
+	login, err := b.o.options()
+	if err != nil {
+		return nil, err
+	}
+	opts = append(opts, login...)
 	_, again := ctx.Deadline()
 	for {
 		nc, err := nats.Connect(b.o.URL, opts...)
 		if err == nil {
 			return nc, nil
 		}
-		where := "NATS at " + b.o.URL
+		where := "NATS at " + Redacted(b.o.URL)
 		if b.o.InProcess != nil {
 			where = "the NATS in this process"
 		}
 		if errors.Is(err, nats.ErrAuthorization) || errors.Is(err, nats.ErrAuthExpired) || errors.Is(err, nats.ErrAuthRevoked) {
-			return nil, fault.Wrap(err, fault.Unauthorized, where+" refuses these credentials", "check the user, password or credentials file for NATS")
+			return nil, fault.Wrap(err, fault.Unauthorized, where+" refuses these credentials",
+				"check the user and password, or the file of credentials, that NATS is given (nats.user, nats.password, nats.credentials)")
+		}
+		if distrusted(err) {
+			return nil, fault.Wrap(err, fault.Unauthorized, "no trust between us and "+where,
+				"name the authority of its certificate (nats.ca_file), and a certificate of ours where it asks for one")
 		}
 		if again {
 			select {
@@ -158,8 +177,7 @@ func (b *Bus) natsOptions() []nats.Option {
 		nats.ClosedHandler(func(*nats.Conn) { once.Do(func() { close(b.closed) }) }),
 		nats.ErrorHandler(func(_ *nats.Conn, sub *nats.Subscription, err error) {
 			if errors.Is(err, nats.ErrPermissionViolation) {
-				text := err.Error()
-				b.refused.Store(&text)
+				b.refuse(err.Error())
 			}
 			attrs := []any{slog.Any("error", err)}
 			if sub != nil {
@@ -170,9 +188,6 @@ func (b *Bus) natsOptions() []nats.Option {
 	}
 	if b.o.InProcess != nil {
 		opts = append(opts, nats.InProcessServer(b.o.InProcess))
-	}
-	if b.o.CredentialsFile != "" {
-		opts = append(opts, nats.UserCredentials(b.o.CredentialsFile))
 	}
 	if b.o.InboxPrefix != "" {
 		opts = append(opts, nats.CustomInboxPrefix(b.o.InboxPrefix))

@@ -205,7 +205,7 @@ func (c *consumption) lookup(ctx context.Context) (time.Duration, error) {
 		} `json:"config"`
 	}
 	err := c.b.api(ctx, "CONSUMER.INFO."+c.o.Stream+"."+c.o.Consumer, nil, &info, time.Now().Add(c.b.o.PublishTimeout))
-	if !isAPI(err, codeNoConsumer) {
+	if !isAPI(err, codeNoConsumer) || c.b.checkOnly.Load() {
 		return info.Config.AckWait, err
 	}
 	var l Layout

@@ -4,13 +4,8 @@ import (
 	"context"
 	"crypto/rand"
 	"encoding/hex"
-	"errors"
-	"fmt"
-	"log/slog"
-	"slices"
 	"time"
 
-	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
 
 	"github.com/switchbackhq/switchback/pkg/fault"
@@ -28,6 +23,10 @@ type Layout struct {
 	ReceivedMaxBytes int64         // 1 GiB
 	DedupeWindow     time.Duration // 2 min
 	AckWait          time.Duration // 30 s
+	// Edge lays out the other side of a link instead: a listener's server that holds callbacks and run requests until a
+	// forwarder has brought them to the streams proper.
+	Edge         bool
+	EdgeMaxBytes int64 // what it holds at most, 1 GiB; then the listener answers 503
 }
 
 func (l Layout) withDefaults() Layout {
@@ -48,101 +47,10 @@ func (l Layout) withDefaults() Layout {
 	if l.ReceivedMaxBytes == 0 {
 		l.ReceivedMaxBytes = 1 << 30
 	}
+	if l.EdgeMaxBytes == 0 {
+		l.EdgeMaxBytes = 1 << 30
+	}
 	return l
-}
-
-// Provision creates what is missing. What exists stays as it is: where it differs from l, that is logged, for an
-// operator to decide. Several services may provision at once.
-func (b *Bus) Provision(ctx context.Context, l Layout) error {
-	l = l.withDefaults()
-	b.layout.Store(&l)
-	for _, want := range l.streams() {
-		s, err := b.js.Stream(ctx, want.Name)
-		if errors.Is(err, jetstream.ErrStreamNotFound) {
-			if _, err = b.js.CreateStream(ctx, want); err == nil {
-				b.log.Info("made a stream", slog.String("stream", want.Name), slog.Int("replicas", want.Replicas))
-				continue
-			}
-			if errors.Is(err, jetstream.ErrStreamNameAlreadyInUse) { // another service was quicker
-				s, err = b.js.Stream(ctx, want.Name)
-			}
-		}
-		if err != nil {
-			return b.provisionError(err, "stream "+want.Name)
-		}
-		if d := streamDiffs(want, s.CachedInfo().Config); len(d) > 0 {
-			b.log.Warn("a stream is not laid out as configured", slog.String("stream", want.Name), slog.Any("differences", d))
-		}
-	}
-	for stream, want := range l.consumers() {
-		c, err := b.js.Consumer(ctx, stream, want.Durable)
-		if errors.Is(err, jetstream.ErrConsumerNotFound) {
-			// Where another service was quicker, this changes nothing.
-			c, err = b.js.CreateOrUpdateConsumer(ctx, stream, want)
-		}
-		if err != nil {
-			return b.provisionError(err, "consumer "+want.Durable+" of "+stream)
-		}
-		if d := consumerDiffs(want, c.CachedInfo().Config); len(d) > 0 {
-			b.log.Warn("a consumer is not laid out as configured", slog.String("stream", stream), slog.String("consumer", want.Durable), slog.Any("differences", d))
-		}
-	}
-	b.streams.forget()
-	return nil
-}
-
-func (b *Bus) provisionError(err error, what string) error {
-	hint := "see the NATS server's log"
-	switch {
-	case errors.Is(err, jetstream.ErrJetStreamNotEnabled), errors.Is(err, jetstream.ErrJetStreamNotEnabledForAccount):
-		hint = "start nats-server with JetStream (-js), for this account"
-	case errors.Is(err, context.DeadlineExceeded), errors.Is(err, nats.ErrNoResponders):
-		hint = "check that NATS runs with JetStream and that this user may use $JS.API.>"
-	}
-	return fault.Wrap(err, fault.Unavailable, "cannot make the "+what, hint)
-}
-
-func streamDiffs(want, have jetstream.StreamConfig) []string {
-	var d diffs
-	slices.Sort(want.Subjects)
-	slices.Sort(have.Subjects)
-	d.add("subjects", want.Subjects, have.Subjects)
-	d.add("retention", want.Retention, have.Retention)
-	d.add("replicas", want.Replicas, have.Replicas)
-	d.add("storage", want.Storage, have.Storage)
-	d.add("max_age", want.MaxAge, have.MaxAge)
-	d.add("max_bytes", max(want.MaxBytes, 0), max(have.MaxBytes, 0))
-	d.add("max_msgs", max(want.MaxMsgs, 0), max(have.MaxMsgs, 0))
-	d.add("max_msgs_per_subject", max(want.MaxMsgsPerSubject, 0), max(have.MaxMsgsPerSubject, 0))
-	d.add("duplicate_window", want.Duplicates, have.Duplicates)
-	d.add("allow_direct", want.AllowDirect, have.AllowDirect)
-	d.add("allow_rollup_hdrs", want.AllowRollup, have.AllowRollup)
-	d.add("allow_msg_ttl", want.AllowMsgTTL, have.AllowMsgTTL)
-	d.add("allow_msg_schedules", want.AllowMsgSchedules, have.AllowMsgSchedules)
-	return d
-}
-
-func consumerDiffs(want, have jetstream.ConsumerConfig) []string {
-	var d diffs
-	slices.Sort(want.FilterSubjects)
-	if have.FilterSubject != "" {
-		have.FilterSubjects = []string{have.FilterSubject}
-	}
-	slices.Sort(have.FilterSubjects)
-	d.add("filter_subjects", want.FilterSubjects, have.FilterSubjects)
-	d.add("ack_policy", want.AckPolicy, have.AckPolicy)
-	d.add("ack_wait", want.AckWait, have.AckWait)
-	d.add("max_deliver", want.MaxDeliver, have.MaxDeliver)
-	d.add("max_ack_pending", want.MaxAckPending, have.MaxAckPending)
-	return d
-}
-
-type diffs []string
-
-func (d *diffs) add(name string, want, have any) {
-	if w, h := fmt.Sprint(want), fmt.Sprint(have); w != h {
-		*d = append(*d, name+": want "+w+", have "+h)
-	}
 }
 
 // maxPerSubject is no limit in practice: a limit would drop callbacks that nobody has read yet. nats.go takes a
@@ -165,7 +73,23 @@ func (l Layout) streams() []jetstream.StreamConfig {
 		c.SubjectDeleteMarkerTTL = markerTTL
 		return c
 	}
-	all := []jetstream.StreamConfig{
+	received := jetstream.StreamConfig{
+		Name: subject.StreamReceived, Subjects: []string{subject.AllReceived}, MaxAge: l.KeepReceived, MaxBytes: l.ReceivedMaxBytes,
+		AllowDirect: true, AllowMsgTTL: true,
+	}
+	if l.Edge {
+		return l.everywhere([]jetstream.StreamConfig{
+			{
+				// Each is held until it has arrived. When it is full, new ones are refused, and their senders come again.
+				Name: subject.StreamEdge, Subjects: []string{subject.AllCallbacks, subject.AllRunRequests}, Retention: jetstream.WorkQueuePolicy,
+				Discard: jetstream.DiscardNew, MaxBytes: l.EdgeMaxBytes, AllowDirect: true, AllowMsgTTL: true,
+			},
+			mortal(subject.BucketGateways),
+			bucket(subject.BucketDeliveries),
+			received,
+		})
+	}
+	return l.everywhere([]jetstream.StreamConfig{
 		{
 			Name: subject.StreamRuns, Subjects: []string{subject.AllRunRequests}, Retention: jetstream.WorkQueuePolicy,
 			AllowDirect: true, Metadata: map[string]string{seedName: newSeed()},
@@ -183,12 +107,13 @@ func (l Layout) streams() []jetstream.StreamConfig {
 		mortal(subject.BucketLeases),
 		bucket(subject.BucketDefinitions),
 		bucket(subject.BucketDeliveries),
-		{
-			Name: subject.StreamReceived, Subjects: []string{subject.AllReceived}, MaxAge: l.KeepReceived, MaxBytes: l.ReceivedMaxBytes,
-			AllowDirect: true, AllowMsgTTL: true,
-		},
+		received,
 		{Name: subject.StreamDead, Subjects: []string{subject.AllDead}, MaxAge: keepDead, AllowDirect: true},
-	}
+	})
+}
+
+// everywhere adds what all streams have in common.
+func (l Layout) everywhere(all []jetstream.StreamConfig) []jetstream.StreamConfig {
 	for i := range all {
 		all[i].Replicas, all[i].Duplicates = l.Replicas, l.DedupeWindow
 		if l.Memory {
@@ -197,6 +122,9 @@ func (l Layout) streams() []jetstream.StreamConfig {
 	}
 	return all
 }
+
+// EdgeInFlight is how many messages of an edge are on their way at once.
+const EdgeInFlight = 256
 
 const (
 	keepDead = 30 * 24 * time.Hour
@@ -212,6 +140,11 @@ func newSeed() string {
 func (l Layout) consumers() map[string]jetstream.ConsumerConfig {
 	c := jetstream.ConsumerConfig{
 		Durable: subject.ConsumerRunner, AckPolicy: jetstream.AckExplicitPolicy, AckWait: l.AckWait, MaxDeliver: -1, MaxAckPending: 1 << 16,
+	}
+	if l.Edge {
+		// Not more at once than a forwarder takes: what waits to be delivered again is then in nobody's way for long.
+		c.Durable, c.MaxAckPending = subject.ConsumerForwarder, EdgeInFlight
+		return map[string]jetstream.ConsumerConfig{subject.StreamEdge: c}
 	}
 	runs, waits := c, c
 	runs.FilterSubjects = []string{subject.AllRunRequests}

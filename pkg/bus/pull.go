@@ -62,7 +62,7 @@ func (c *consumption) refill() (wait time.Duration) {
 	c.mu.Unlock()
 
 	body := fmt.Appendf(nil, `{"batch":%d,"expires":%d,"idle_heartbeat":%d}`, free, pullExpires, pullBeat)
-	if err := c.b.nc.PublishRequest("$JS.API.CONSUMER.MSG.NEXT."+c.o.Stream+"."+c.o.Consumer, reply, body); err != nil {
+	if err := c.b.nc.PublishRequest(c.b.apiPrefix+"CONSUMER.MSG.NEXT."+c.o.Stream+"."+c.o.Consumer, reply, body); err != nil {
 		c.log.Debug("cannot ask for messages", slog.Any("error", err)) // disconnected: the reconnect wakes us
 		c.mu.Lock()
 		c.endPull(number, true)

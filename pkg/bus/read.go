@@ -65,7 +65,7 @@ func (b *Bus) LastAfter(ctx context.Context, stream, subj string, seen *Stored) 
 	deadline := time.Now().Add(b.o.PublishTimeout)
 	var wait backoff
 	for gone := 0; ; {
-		m := &nats.Msg{Subject: "$JS.API.DIRECT.GET." + stream, Data: body}
+		m := &nats.Msg{Subject: b.apiPrefix + "DIRECT.GET." + stream, Data: body}
 		all, err := b.mux.askAll(ctx, m, deadline, func(m *nats.Msg) bool { return status(m) != "" })
 		if err != nil {
 			return nil, b.readError(err, stream, subj)
@@ -129,7 +129,7 @@ func (b *Bus) get(ctx context.Context, stream string, r getRequest) (*Stored, er
 }
 
 func (b *Bus) getDirect(ctx context.Context, stream string, r getRequest, deadline time.Time) (*Stored, error) {
-	m := &nats.Msg{Subject: "$JS.API.DIRECT.GET." + stream}
+	m := &nats.Msg{Subject: b.apiPrefix + "DIRECT.GET." + stream}
 	if r.LastFor != "" {
 		m.Subject += "." + r.LastFor
 	} else {
@@ -232,7 +232,7 @@ func storedHeader(raw []byte) (Header, error) {
 
 // api makes a request of JetStream's JSON API.
 func (b *Bus) api(ctx context.Context, name string, request, response any, deadline time.Time) error {
-	m := &nats.Msg{Subject: "$JS.API." + name}
+	m := &nats.Msg{Subject: b.apiPrefix + name}
 	if request != nil {
 		body, err := json.Marshal(request)
 		if err != nil {

@@ -18,6 +18,8 @@ const (
 	StreamReceived = "RECEIVED"
 	// StreamDead holds what could not be processed, each with its reason.
 	StreamDead = "DEAD"
+	// StreamEdge holds what a listener on the far side of a link has taken, until it has been brought over.
+	StreamEdge = "EDGE"
 
 	BucketWaits       = "waits"
 	BucketRuns        = "runs"
@@ -29,6 +31,8 @@ const (
 
 	// ConsumerRunner is the durable name of the runners' shared consumers on StreamRuns and StreamWaits.
 	ConsumerRunner = "runner"
+	// ConsumerForwarder is the durable name of the forwarders' shared consumer on StreamEdge.
+	ConsumerForwarder = "forwarder"
 )
 
 // Headers of requests and callbacks. NATS header names are case-sensitive.
@@ -92,6 +96,9 @@ func Received(listener, endpoint, verdict string) string {
 
 // Dead is dead.<kind>.<id>: kind names what was given up (request, callback, run).
 func Dead(kind, id string) string { return "dead." + token(kind) + "." + Escape(id) }
+
+// BucketStream is the stream behind a bucket, KV_<bucket>.
+func BucketStream(bucket string) string { return "KV_" + bucket }
 
 // Key is the key of id in any bucket.
 func Key(id string) string { return Escape(id) }

@@ -27,9 +27,9 @@ type Client struct {
 func New(b *bus.Bus, url string) *Client { return &Client{bus: b, url: url} }
 
 // Connect connects to the NATS at url.
-func Connect(ctx context.Context, url string) (*Client, error) {
+func Connect(ctx context.Context, url string, login bus.Login) (*Client, error) {
 	// Without a deadline the bus tries once: a person would rather know at once.
-	b, err := bus.Connect(context.WithoutCancel(ctx), bus.Options{URL: url, Name: "switchback command"})
+	b, err := bus.Connect(context.WithoutCancel(ctx), bus.Options{URL: url, Name: "switchback command", Login: login})
 	if fault.CodeOf(err) == fault.Unavailable {
 		return nil, fault.Wrap(err, fault.Unavailable, "nothing to talk to",
 			"start the system with `switchback up`, or say where its NATS is with --nats URL")
@@ -56,6 +56,15 @@ func (c *Client) Provision(ctx context.Context, layout bus.Layout) error {
 		return fmt.Errorf("make the streams: %w", err)
 	}
 	return nil
+}
+
+// Survey compares a layout with the streams and buckets that there are.
+func (c *Client) Survey(ctx context.Context, layout bus.Layout) ([]bus.Item, error) {
+	items, err := c.bus.Survey(ctx, layout)
+	if err != nil {
+		return nil, fmt.Errorf("look at the streams: %w", err)
+	}
+	return items, nil
 }
 
 // Run gives one run document.

@@ -13,6 +13,7 @@ import (
 
 	"github.com/switchbackhq/switchback/cmd/switchback/client"
 	"github.com/switchbackhq/switchback/cmd/switchback/show"
+	"github.com/switchbackhq/switchback/pkg/bus"
 	"github.com/switchbackhq/switchback/pkg/compose"
 	"github.com/switchbackhq/switchback/pkg/fault"
 	"github.com/switchbackhq/switchback/pkg/supervise"
@@ -134,11 +135,29 @@ func count(n int, what string) string {
 // system are the flags of the commands that talk to a running system.
 type system struct {
 	NATS string `name:"nats" env:"SWITCHBACK_NATS_URL" default:"nats://127.0.0.1:4222" placeholder:"URL" help:"NATS server of the system (${default})."`
+	login
+}
+
+// login says who we are to NATS, by the variables that the services read too. As flags they would fill every help.
+type login struct {
+	User        string `name:"nats-user" env:"SWITCHBACK_NATS_USER" hidden:""`
+	Password    string `name:"nats-password" env:"SWITCHBACK_NATS_PASSWORD" hidden:""`
+	Credentials string `name:"nats-credentials" env:"SWITCHBACK_NATS_CREDENTIALS" hidden:""`
+	NkeyFile    string `name:"nats-nkey-file" env:"SWITCHBACK_NATS_NKEY_FILE" hidden:""`
+	CAFile      string `name:"nats-ca-file" env:"SWITCHBACK_NATS_CA_FILE" hidden:""`
+	CertFile    string `name:"nats-cert-file" env:"SWITCHBACK_NATS_CERT_FILE" hidden:""`
+	KeyFile     string `name:"nats-key-file" env:"SWITCHBACK_NATS_KEY_FILE" hidden:""`
+}
+
+func (l *login) bus() bus.Login {
+	return bus.Login{
+		User: l.User, Password: l.Password, CredentialsFile: l.Credentials, NkeyFile: l.NkeyFile, CAFile: l.CAFile, CertFile: l.CertFile, KeyFile: l.KeyFile,
+	}
 }
 
 // with connects for as long as f runs.
 func (s *system) with(ctx context.Context, f func(c *client.Client) error) error {
-	c, err := client.Connect(ctx, s.NATS)
+	c, err := client.Connect(ctx, s.NATS, s.bus())
 	if err != nil {
 		return err
 	}

@@ -15,7 +15,6 @@ import (
 	"github.com/switchbackhq/switchback/pkg/bus"
 	"github.com/switchbackhq/switchback/pkg/compose"
 	"github.com/switchbackhq/switchback/pkg/event"
-	"github.com/switchbackhq/switchback/pkg/fault"
 	"github.com/switchbackhq/switchback/pkg/supervise"
 	"github.com/switchbackhq/switchback/pkg/telemetry"
 	"github.com/switchbackhq/switchback/services/gateway"
@@ -36,6 +35,7 @@ type Settings struct {
 	Gateway  gateway.Config  `koanf:"gateway"`
 	Runner   runner.Config   `koanf:"runner"`
 	Streams  boot.Streams    `koanf:"streams"`
+	NATS     boot.NATS       `koanf:"nats"` // of a server outside
 	// DrainDelay is how long /readyz says no before anything stops.
 	DrainDelay time.Duration `koanf:"drain_delay"`
 }
@@ -76,7 +76,7 @@ func Run(ctx context.Context, o Options) (err error) {
 		out.say("NATS", "Ready on %s, data in %s", server.URL(), o.Embedded.Dir)
 		return serve(ctx, o, doc, connection, out)
 	}
-	connection.URL = o.NATS
+	connection.URL, connection.Login, connection.InboxPrefix = o.NATS, o.Settings.NATS.Login(), o.Settings.NATS.InboxPrefix
 	return serve(ctx, o, doc, connection, out)
 }
 
@@ -93,7 +93,7 @@ func load(o compose.Options) (*compose.Document, error) {
 }
 
 func serve(ctx context.Context, o Options, doc *compose.Document, connection bus.Options, out *announcer) (err error) {
-	b, err := connect(ctx, connection, o.Settings.Streams.Layout())
+	b, err := connect(ctx, connection, o.Settings.Streams)
 	if err != nil {
 		return err
 	}
@@ -151,7 +151,7 @@ func serve(ctx context.Context, o Options, doc *compose.Document, connection bus
 }
 
 // connect connects and makes the streams.
-func connect(ctx context.Context, connection bus.Options, layout bus.Layout) (*bus.Bus, error) {
+func connect(ctx context.Context, connection bus.Options, streams boot.Streams) (*bus.Bus, error) {
 	connecting, cancel := context.WithTimeout(ctx, connectTimeout)
 	defer cancel()
 	b, err := bus.Connect(connecting, connection)
@@ -160,8 +160,17 @@ func connect(ctx context.Context, connection bus.Options, layout bus.Layout) (*b
 	}
 	provisioning, cancel := context.WithTimeout(ctx, provisionTimeout)
 	defer cancel()
-	if err := b.Provision(provisioning, layout); err != nil {
-		return nil, errors.Join(fault.Wrap(err, fault.Unavailable, "cannot make the streams in NATS", ""), b.Close(provisioning))
+	if err := streams.Prepare(provisioning, b, everyStream(streams)...); err != nil {
+		return nil, errors.Join(err, b.Close(context.WithoutCancel(provisioning)))
 	}
 	return b, nil
+}
+
+// everyStream names all streams: here run all services.
+func everyStream(s boot.Streams) []string {
+	var names []string
+	for _, it := range s.Layout().Items() {
+		names = append(names, it.Stream)
+	}
+	return names
 }

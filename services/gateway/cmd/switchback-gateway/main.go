@@ -5,6 +5,7 @@ import (
 	"os"
 
 	"github.com/switchbackhq/switchback/pkg/boot"
+	"github.com/switchbackhq/switchback/pkg/subject"
 	"github.com/switchbackhq/switchback/pkg/supervise"
 	"github.com/switchbackhq/switchback/services/gateway"
 )
@@ -20,6 +21,8 @@ func main() {
 		Name:      "gateway",
 		AdminAddr: "127.0.0.1:9466",
 		Uses:      []string{"gateway"},
+		Streams:   []string{subject.BucketStream(subject.BucketLeases), subject.BucketStream(subject.BucketGateways)},
+		Publishes: []string{subject.RunRequest("probe")},
 		About:     "Keeps tunnels that give local ports a public URL, and publishes the URL.",
 	}, settings{}, func(env boot.Env, s settings) (supervise.Service, error) {
 		return gateway.New(s.Gateway, gateway.Deps{

@@ -5,6 +5,7 @@ import (
 	"os"
 
 	"github.com/switchbackhq/switchback/pkg/boot"
+	"github.com/switchbackhq/switchback/pkg/subject"
 	"github.com/switchbackhq/switchback/pkg/supervise"
 	"github.com/switchbackhq/switchback/services/runner"
 )
@@ -21,6 +22,10 @@ func main() {
 		AdminAddr: "127.0.0.1:9465",
 		About:     "Takes run requests and callbacks from NATS and carries workflows on.",
 		Uses:      []string{"component", "workflow"},
+		Streams: []string{
+			subject.StreamRuns, subject.StreamWaits, subject.BucketStream(subject.BucketRuns), subject.BucketStream(subject.BucketGateways), subject.BucketStream(subject.BucketDefinitions),
+		},
+		Publishes: []string{subject.RunRequest("probe"), subject.Wait("probe"), subject.Dead("request", "probe")},
 	}, settings{}, func(env boot.Env, s settings) (supervise.Service, error) {
 		s.Runner.KeepRuns = s.Streams.KeepRuns
 		return runner.New(s.Runner, runner.Deps{
