@@ -106,6 +106,7 @@ func (l Layout) streams() []jetstream.StreamConfig {
 		mortal(subject.BucketGateways),
 		mortal(subject.BucketLeases),
 		bucket(subject.BucketDefinitions),
+		bucket(subject.BucketSlots),
 		bucket(subject.BucketDeliveries),
 		received,
 		{Name: subject.StreamDead, Subjects: []string{subject.AllDead}, MaxAge: keepDead, AllowDirect: true},

@@ -68,6 +68,30 @@ func TestReads(t *testing.T) {
 				}
 			}
 		}
+		for name, c := range map[string]struct {
+			filter string
+			from   uint64
+			n      int
+			want   string
+		}{
+			"all of one": {"callback.a", 0, 10, "one two three"},
+			"the first":  {"callback.>", 0, 2, "one two"},
+			"from there": {"callback.a", two.Seq, 10, "two three"},
+			"none":       {"callback.none", 0, 10, ""},
+		} {
+			many, err := b.NextMany(ctx, stream, c.filter, c.from, c.n)
+			var got []string
+			for _, m := range many {
+				got = append(got, string(m.Data))
+			}
+			// A copy may be behind: it gives a part of them, never others.
+			if err != nil || !strings.HasPrefix(c.want, strings.Join(got, " ")) || c.want != "" && len(got) == 0 {
+				t.Errorf("%s: %q, %v", name, got, err)
+			}
+		}
+		if _, err := b.NextMany(ctx, "NOSUCH", "x", 1, 1); err == nil {
+			t.Error("many of no stream: no error")
+		}
 		_, err := b.Last(ctx, "NOSUCH", "x")
 		wantCode(t, err, fault.Unavailable)
 		if fault.HintOf(err) == "" {

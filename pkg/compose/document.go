@@ -379,8 +379,9 @@ type Input struct {
 
 // Concurrency bounds how many runs of a workflow go at once.
 type Concurrency struct {
-	Limit int
-	Key   *expr.Template // over the input: the limit is for each value; nil: for all
+	Limit   int
+	Key     *expr.Template // over the input: the limit is for each value; nil: for all
+	Timeout time.Duration  // how long a run may be queued; 0: a day
 }
 
 // Hook is a workflow that is run when another has ended. Its input is the run document where Input is nil.

@@ -29,12 +29,13 @@ func workflowShape() shape[Workflow] {
 }
 
 func concurrencyShape() shape[Concurrency] {
-	limit := whole("limit", "Runs at once.", func(c *Concurrency) *int { return &c.Limit }, 1, 1_000_000).must()
+	limit := whole("limit", "Runs at once.", func(c *Concurrency) *int { return &c.Limit }, 1, 5000).must()
 	return shape[Concurrency]{
-		name: "concurrency", doc: "How many runs go at once.",
+		name: "concurrency", doc: "How many runs go at once. More are queued, and start in the order in which they were asked for.",
 		fields: []field[Concurrency]{
 			limit,
 			template("key", "The limit is for each value of this.", newScopes().start, func(c *Concurrency) **expr.Template { return &c.Key }),
+			span("timeout", "How long a run may be queued; it fails then. A day where it is not given.", func(c *Concurrency) *time.Duration { return &c.Timeout }),
 		},
 		short: &shorthand[Concurrency]{kinds: []kind{scalar}, schema: limit.schema, read: limit.read},
 	}

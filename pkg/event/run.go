@@ -50,12 +50,37 @@ type Run struct {
 	// Parent is the wait that this run's end is a callback for: it was asked for by a job of another run.
 	Parent string `json:"parent,omitempty"`
 	Trace  string `json:"trace,omitempty"`
+	// Turn is the run's place among those of its workflow, where the file bounds how many go at once: the run waits
+	// for it before it starts.
+	Turn *Turn `json:"turn,omitempty"`
 	// EndedBy names the message on whose delivery the run ended.
 	EndedBy string `json:"ended_by,omitempty"`
-	// RetriedBy names the message that made an ended run go on last.
-	RetriedBy string `json:"retried_by,omitempty"`
+	// RetriedBy names the message that made an ended run go on last, and RetriedAt tells when.
+	RetriedBy string    `json:"retried_by,omitempty"`
+	RetriedAt time.Time `json:"retried_at,omitzero"`
 	// Version of this document's form.
 	Version int `json:"version"`
+}
+
+// Turn is a run's place among those of its workflow.
+type Turn struct {
+	// Number counts the run's turns: one that is tried again after its end waits for another.
+	Number int `json:"number"`
+	// Key is the value whose runs share the limit.
+	Key json.RawMessage `json:"key,omitempty"`
+	// Since is when the run was queued, Deadline until when it waits, and GrantedAt when its turn came.
+	Since     time.Time `json:"since"`
+	Deadline  time.Time `json:"deadline"`
+	GrantedAt time.Time `json:"granted_at,omitzero"`
+	// Request is the place of the request that asked for it: the order of the queue.
+	Request uint64 `json:"request,omitempty"`
+	// Trigger names the message that asked for it.
+	Trigger string `json:"trigger,omitempty"`
+}
+
+// Queued tells whether the run waits for its turn.
+func (r *Run) Queued() bool {
+	return r.Turn != nil && r.Turn.GrantedAt.IsZero() && !r.Status.Ended()
 }
 
 // Job is one job of a run.

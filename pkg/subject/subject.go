@@ -26,6 +26,8 @@ const (
 	BucketGateways    = "gateways"
 	BucketDefinitions = "definitions"
 	BucketLeases      = "leases" // which process holds a tunnel, and the address that it had last
+	// BucketSlots holds which runs of a workflow with a limit go now, and which are queued.
+	BucketSlots = "slots"
 	// BucketDeliveries remembers which deliveries the listeners have taken, by hashed ids.
 	BucketDeliveries = "deliveries"
 
@@ -99,6 +101,19 @@ func Dead(kind, id string) string { return "dead." + token(kind) + "." + Escape(
 
 // BucketStream is the stream behind a bucket, KV_<bucket>.
 func BucketStream(bucket string) string { return "KV_" + bucket }
+
+// SlotGroup is the key, in the bucket slots, of the runs that share a limit: those of a workflow, with one value of its
+// key, which is given by its digest.
+func SlotGroup(workflow, digest string) string { return token(workflow) + "." + token(digest) }
+
+// SlotHolders is the stored subject of the runs of a group that go now.
+func SlotHolders(group string) string { return "$KV." + BucketSlots + "." + group }
+
+// SlotQueue is the filter of the runs of a group that are queued, and SlotQueued the stored subject of one.
+func SlotQueue(group string) string { return SlotHolders(group) + ".>" }
+
+// SlotQueued is the stored subject of a queued run.
+func SlotQueued(group, ticket string) string { return SlotHolders(group) + "." + token(ticket) }
 
 // Key is the key of id in any bucket.
 func Key(id string) string { return Escape(id) }

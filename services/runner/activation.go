@@ -30,7 +30,8 @@ type activation struct {
 	trigger    string
 	definition *definition
 	world      engine.World
-	saveFirst  bool // also what begins the run is saved before it is done
+	saveFirst  bool   // also what begins the run is saved before it is done
+	passed     func() // those behind it may ask for their turn; nil: nobody waits
 
 	run       *event.Run // as it is, saved or not
 	rev       journal.Revision
@@ -240,6 +241,10 @@ func (a *activation) command(c engine.Command) error {
 			return fmt.Errorf("set the timer %s: %w", c.Wait.ID, err)
 		}
 		return nil
+	case engine.Acquire:
+		return a.acquire(c)
+	case engine.Release:
+		return a.r.slots.Release(a.ctx, a.ticket(c.Turn, 0))
 	case engine.End:
 		a.ends = append(a.ends, c)
 		return nil

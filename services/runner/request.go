@@ -51,6 +51,10 @@ func (r *Runner) request(ctx context.Context, d *bus.Delivery) error {
 	}
 	a := r.begin(ctx, req.RunID, fmt.Sprintf("request:%d", d.Seq))
 	defer a.end()
+	if workflow.Concurrency != nil {
+		a.passed = r.arrivals.enter(workflow.ID, req.Seq)
+		defer a.passed()
+	}
 	a.definition = definition
 	if r.tracer != nil {
 		req.Trace = r.traceparent(ctx)
@@ -108,7 +112,7 @@ func (r *Runner) retry(ctx context.Context, d *bus.Delivery, req *event.RunReque
 	if err := a.adopt(run, rev); err != nil {
 		return err
 	}
-	return a.handle(engine.Retried{Trigger: a.trigger, At: time.Now()})
+	return a.handle(engine.Retried{Request: req.Seq, Trigger: a.trigger, At: time.Now()})
 }
 
 // object checks that an input is a JSON object; none is an empty one.

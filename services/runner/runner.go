@@ -21,6 +21,7 @@ import (
 	"github.com/switchbackhq/switchback/services/runner/action"
 	"github.com/switchbackhq/switchback/services/runner/address"
 	"github.com/switchbackhq/switchback/services/runner/journal"
+	"github.com/switchbackhq/switchback/services/runner/slot"
 	"github.com/switchbackhq/switchback/services/runner/wait"
 )
 
@@ -86,9 +87,11 @@ type Runner struct {
 	tracer      trace.Tracer // nil: off
 	journal     *journal.Journal
 	waits       *wait.Waits
+	slots       *slot.Slots
 	performer   *action.Performer
 	book        *address.Book
 	definitions *definitions
+	arrivals    *arrivals
 	seed        []byte
 	invocations *workers.Pool // what performs them
 	ready       chan struct{}
@@ -113,11 +116,13 @@ func New(cfg Config, deps Deps) *Runner {
 		tracer:  deps.Tracer,
 		journal: journal.New(deps.Bus.Bucket(subject.BucketRuns), cfg.KeepRuns),
 		waits:   wait.New(deps.Bus),
+		slots:   slot.New(deps.Bus),
 		performer: action.New(action.Options{
 			Logger: deps.Logger, MaxResponse: cfg.MaxResponse, NATS: messenger{deps.Bus}, AllowShell: cfg.AllowShell, Tracer: deps.Tracer,
 		}),
 		book:        address.New(deps.Getenv, cfg.GatewayWait, cfg.ListenerHost),
 		definitions: newDefinitions(deps.Bus.Bucket(subject.BucketDefinitions), deps.Document, deps.Getenv),
+		arrivals:    newArrivals(),
 		ready:       make(chan struct{}),
 		active:      map[string]map[*activation]struct{}{},
 		performing:  map[string]*performance{},

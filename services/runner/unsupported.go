@@ -9,11 +9,6 @@ import (
 
 // unsupported refuses a file that asks for what this runner cannot do yet: to pass over it in silence would be worse.
 func unsupported(doc *compose.Document) error {
-	for _, w := range doc.Workflows {
-		if w.Concurrency != nil {
-			return notYet(w.Pos, "concurrency of workflow "+w.ID, "bound the runs of a runner with SWITCHBACK_RUNNER_MAX_CONCURRENT_RUNS")
-		}
-	}
 	for _, c := range doc.Components {
 		if c.Type == compose.HTTPServer {
 			return notYet(c.Pos, "component "+c.ID+" of type http-server", "start the server yourself, and use a component of type http-client")

@@ -96,6 +96,9 @@ func note(run *event.Run, now time.Time) string {
 	if run.Error != nil {
 		return run.Error.Message
 	}
+	if run.Queued() {
+		return "waits for " + show.Queued(run, now)
+	}
 	if run.Status == event.StatusWaiting {
 		for _, r := range show.Rows(run, now) {
 			if r.Status == event.StatusWaiting {

@@ -26,6 +26,11 @@ func Run(w io.Writer, run *event.Run, now time.Time) error {
 	field("Workflow", run.Workflow)
 	field("Status", string(run.Status))
 	field("Asked for", moment(run.CreatedAt, now))
+	if run.Queued() {
+		field("Waits for", Queued(run, now))
+	} else if t := run.Turn; t != nil && !t.GrantedAt.IsZero() {
+		field("Its turn", moment(t.GrantedAt, now))
+	}
 	if !run.EndedAt.IsZero() {
 		field("Ended", moment(run.EndedAt, now))
 		field("Took", Took(run.EndedAt.Sub(run.CreatedAt)))
@@ -57,6 +62,15 @@ func Run(w io.Writer, run *event.Run, now time.Time) error {
 		return fmt.Errorf("write the run: %w", err)
 	}
 	return nil
+}
+
+// Queued says what a queued run waits for.
+func Queued(run *event.Run, now time.Time) string {
+	of := ""
+	if len(run.Turn.Key) > 0 {
+		of = " among those of " + string(run.Turn.Key)
+	}
+	return "its turn" + of + "; gives up " + Relative(run.Turn.Deadline, now)
 }
 
 func attempt(b *strings.Builder, a *event.Attempt, now time.Time) {

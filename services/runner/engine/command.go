@@ -77,8 +77,13 @@ func Wanted(run *event.Run, c Command) bool {
 		job := run.Jobs[c.Wait.Job]
 		return job != nil && !job.Status.Ended() && len(job.Attempts) > 0 && last(job).Wait != nil
 	case Sleep:
+		if c.Wait.ID == TurnID(run.ID) {
+			return run.Queued()
+		}
 		job := run.Jobs[c.Wait.Job]
 		return job != nil && job.Status == event.StatusWaiting
+	case Acquire:
+		return run.Queued() && run.Turn.Number == c.Turn.Number
 	case StartRun:
 		return c.Parent == "" || !run.Status.Ended()
 	default:

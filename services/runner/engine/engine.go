@@ -66,9 +66,14 @@ func Advance(w World, run *event.Run, ev Event) (*event.Run, []Command, error) {
 		s.refused(ev)
 	case Retried:
 		s.trigger = ev.Trigger
-		s.retry()
+		s.retry(ev)
 	case Overgrown:
 		s.overgrown(ev)
+	case Granted:
+		s.trigger = ev.Trigger
+		s.granted(ev)
+	case NotYet:
+		s.notYet()
 	case Cancelled:
 		s.trigger = "cancel"
 		s.cancel(ev)
@@ -102,6 +107,11 @@ func begin(w World, req Requested) (*event.Run, []Command, error) {
 		Version:    Version,
 	}, req.At)
 	s.trigger = req.Trigger
+	if workflow.Concurrency != nil {
+		s.run.StartedAt = time.Time{}
+		s.enqueue(req.Request.Seq)
+		return s.run, s.commands, nil
+	}
 	s.notify(event.Notice{Event: event.RunStarted})
 	s.proceed()
 	return s.run, s.commands, nil
@@ -174,7 +184,7 @@ func (s *step) scope() Scope {
 
 // proceed starts what can start, and ends the run when nothing is left.
 func (s *step) proceed() {
-	if s.run.Status.Ended() {
+	if s.run.Status.Ended() || s.run.Queued() {
 		return
 	}
 	for started := true; started; {
@@ -365,8 +375,20 @@ func (s *step) end(status event.Status, err *event.RunError) {
 		n.Event = event.RunFailed
 	}
 	s.notify(n)
+	s.leave()
 	s.hooks()
 	s.do(Finish{})
+}
+
+// leave gives the run's turn back, or its place in the queue.
+func (s *step) leave() {
+	if s.run.Turn == nil {
+		return
+	}
+	if s.run.Turn.GrantedAt.IsZero() {
+		s.do(End{Wait: s.turnTimer()})
+	}
+	s.do(Release{Turn: *s.run.Turn})
 }
 
 // letGo ends an attempt that nobody wants any more, and what it has under way.
@@ -396,7 +418,7 @@ func (s *step) cancel(ev Cancelled) {
 }
 
 // retry makes an ended run go on: what has completed stays, the rest is run again.
-func (s *step) retry() {
+func (s *step) retry(ev Retried) {
 	switch {
 	case s.run.RetriedBy == s.trigger:
 		s.repeat()
@@ -406,7 +428,16 @@ func (s *step) retry() {
 	}
 	s.changed = true
 	s.run.Status, s.run.Error, s.run.EndedBy, s.run.RetriedBy = event.StatusRunning, nil, "", s.trigger
-	s.run.EndedAt = time.Time{}
+	s.run.EndedAt, s.run.RetriedAt = time.Time{}, s.now
+	if s.workflow.Concurrency != nil {
+		s.enqueue(ev.Request)
+		return
+	}
+	s.goOn()
+}
+
+// goOn begins again with the jobs that did not complete.
+func (s *step) goOn() {
 	for _, def := range s.workflow.Jobs {
 		job := s.run.Jobs[def.ID]
 		if job == nil || job.Status == event.StatusCompleted || job.Status == event.StatusFailed && s.handled(def) {

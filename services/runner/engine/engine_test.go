@@ -111,6 +111,10 @@ func brief(commands []engine.Command) []string {
 			out = append(out, fmt.Sprintf("sleep %s until %s", c.Wait.ID, c.Wait.Deadline.Sub(t0)))
 		case engine.End:
 			out = append(out, fmt.Sprintf("end %s used %d", c.Wait.ID, c.Used))
+		case engine.Acquire:
+			out = append(out, fmt.Sprintf("acquire %d of %d", c.Turn.Number, c.Limit))
+		case engine.Release:
+			out = append(out, fmt.Sprintf("release %d", c.Turn.Number))
 		case engine.Finish:
 			out = append(out, "finish")
 		}

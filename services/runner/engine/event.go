@@ -94,6 +94,7 @@ type Overgrown struct {
 
 // Retried makes a run that has failed, or was cancelled, go on with the jobs that did not complete.
 type Retried struct {
+	Request uint64 // the place of the request that asks for it
 	Trigger string
 	At      time.Time
 }

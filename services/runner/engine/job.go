@@ -190,9 +190,21 @@ func (s *step) limit(def *compose.Job, job *event.Job, deadline time.Time) time.
 		deadline = earlier(deadline, attempts[0].StartedAt.Add(def.Timeout))
 	}
 	if s.workflow.Timeout > 0 {
-		deadline = earlier(deadline, s.run.StartedAt.Add(s.workflow.Timeout))
+		deadline = earlier(deadline, s.begun().Add(s.workflow.Timeout))
 	}
 	return deadline
+}
+
+// begun is when the run began to go: its workflow's timeout counts from there, and once more when it is tried again.
+func (s *step) begun() time.Time {
+	begun := s.run.StartedAt
+	if s.run.RetriedAt.After(begun) {
+		begun = s.run.RetriedAt
+	}
+	if t := s.run.Turn; t != nil && t.GrantedAt.After(begun) {
+		begun = t.GrantedAt
+	}
+	return begun
 }
 
 func earlier(a, b time.Time) time.Time {

@@ -350,6 +350,10 @@ func (s *step) actionScope(def *compose.Job, job *event.Job, a *event.Attempt, r
 
 // expired takes the end of a wait's or a timer's time.
 func (s *step) expired(ev Expired) {
+	if ev.ID == TurnID(s.run.ID) {
+		s.look()
+		return
+	}
 	if s.rang(ev) {
 		return
 	}
@@ -434,6 +438,13 @@ func (s *step) repeat() {
 				s.do(Sleep{Wait: t})
 			}
 		}
+	}
+	turn := s.run.Turn
+	switch {
+	case turn != nil && turn.Trigger == s.trigger:
+		s.look()
+	case s.run.Status.Ended() && s.run.EndedBy == s.trigger:
+		s.leave()
 	}
 	if s.run.Status.Ended() && s.run.EndedBy == s.trigger {
 		s.hooks()

@@ -24,6 +24,7 @@ func main() {
 		Uses:      []string{"component", "workflow"},
 		Streams: []string{
 			subject.StreamRuns, subject.StreamWaits, subject.BucketStream(subject.BucketRuns), subject.BucketStream(subject.BucketGateways), subject.BucketStream(subject.BucketDefinitions),
+			subject.BucketStream(subject.BucketSlots),
 		},
 		Publishes: []string{subject.RunRequest("probe"), subject.Wait("probe"), subject.Dead("request", "probe")},
 	}, settings{}, func(env boot.Env, s settings) (supervise.Service, error) {

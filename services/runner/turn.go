@@ -1,0 +1,52 @@
+package runner
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	"github.com/switchbackhq/switchback/pkg/event"
+	"github.com/switchbackhq/switchback/services/runner/engine"
+	"github.com/switchbackhq/switchback/services/runner/slot"
+)
+
+// ticket is a turn as slots know it.
+func (a *activation) ticket(turn event.Turn, limit int) slot.Ticket {
+	return slot.Ticket{
+		Group: slot.Group(a.run.Workflow, turn.Key), Run: a.run.ID, Number: turn.Number, Order: turn.Request, Limit: limit,
+		Ring: engine.TurnID(a.run.ID),
+	}
+}
+
+// acquire asks for the run's turn.
+func (a *activation) acquire(c engine.Acquire) error {
+	t := a.ticket(c.Turn, c.Limit)
+	if a.passed != nil {
+		if err := a.r.arrivals.wait(a.ctx, a.run.Workflow, c.Turn.Request); err != nil {
+			return err
+		}
+		defer a.passed()
+	}
+	granted, err := a.r.slots.Acquire(a.ctx, t)
+	if err == nil && !granted && c.Check {
+		if err = a.r.slots.Check(a.ctx, t.Group, a.r.holdsTurn); err == nil {
+			granted, err = a.r.slots.Acquire(a.ctx, t)
+		}
+	}
+	if err != nil {
+		return fmt.Errorf("the turn of run %s: %w", a.run.ID, err)
+	}
+	if !granted {
+		return a.apply(engine.NotYet{At: time.Now()})
+	}
+	return a.apply(engine.Granted{Turn: c.Turn, Trigger: a.trigger, At: time.Now()})
+}
+
+// holdsTurn tells whether a run still has the turn that it was given.
+func (r *Runner) holdsTurn(ctx context.Context, id string, number int) (bool, error) {
+	run, _, err := r.journal.Load(ctx, id)
+	if err != nil || run == nil || run.Status.Ended() || run.Turn == nil {
+		return false, err
+	}
+	return run.Turn.Number == number, nil
+}
