@@ -52,6 +52,9 @@ func (k *Bucket) Get(ctx context.Context, key string) (*Entry, error) {
 	return &Entry{Key: key, Value: m.Data, Revision: m.Seq, Time: m.Time}, nil
 }
 
+// Removed tells the marker of a key that has gone from a value, among the messages of a bucket's stream.
+func Removed(m *Stored) bool { return deleted(m.Header) }
+
 func deleted(h Header) bool {
 	return h[hdrKVOperation] != "" || h["Nats-Marker-Reason"] != ""
 }

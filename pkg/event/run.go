@@ -160,6 +160,7 @@ type ResumedBy struct {
 	Endpoint string    `json:"endpoint,omitempty"`
 	At       time.Time `json:"at"`
 	Timeout  bool      `json:"timeout,omitempty"`
+	Early    bool      `json:"early,omitempty"` // the callback was there before the wait
 }
 
 // RunError says what went wrong in a run.

@@ -10,6 +10,7 @@ import (
 
 	"github.com/switchbackhq/switchback/pkg/bus"
 	"github.com/switchbackhq/switchback/pkg/event"
+	"github.com/switchbackhq/switchback/pkg/fate"
 	"github.com/switchbackhq/switchback/pkg/fault"
 	"github.com/switchbackhq/switchback/pkg/subject"
 	"github.com/switchbackhq/switchback/services/runner/engine"
@@ -314,9 +315,9 @@ func (a *activation) park(c engine.Park) error {
 		return fmt.Errorf("make the wait for %s: %w", c.Wait.ID, err)
 	}
 	for _, cb := range early {
-		a.r.metrics.callbacks.WithLabelValues(fateEarly).Inc()
+		a.r.fate(cb, fate.Early)
 		a.linkTo(cb.Trace)
-		if err := a.apply(engine.CalledBack{Callback: *cb, Trigger: a.trigger, At: time.Now()}); err != nil {
+		if err := a.apply(engine.CalledBack{Callback: *cb, Early: true, Trigger: a.trigger, At: time.Now()}); err != nil {
 			return err
 		}
 		c.Wait.Used = cb.Seq

@@ -1,6 +1,10 @@
 package runner
 
-import "github.com/prometheus/client_golang/prometheus"
+import (
+	"github.com/prometheus/client_golang/prometheus"
+
+	"github.com/switchbackhq/switchback/pkg/fate"
+)
 
 // metrics are what a runner counts.
 type metrics struct {
@@ -33,6 +37,11 @@ func newMetrics(reg prometheus.Registerer) *metrics {
 			Namespace: "switchback", Subsystem: "runner", Name: "invocation_seconds", Help: "Requests to outside services.",
 			Buckets: prometheus.ExponentialBuckets(0.001, 4, 9),
 		}, []string{"component"}),
+	}
+	for _, f := range fate.All() {
+		if f != fate.Pending { // it is counted when it has a fate
+			m.callbacks.WithLabelValues(string(f))
+		}
 	}
 	if reg != nil {
 		reg.MustRegister(m.started, m.ended, m.callbacks, m.timeouts, m.duplicates, m.conflicts, m.active, m.invocation)

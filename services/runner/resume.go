@@ -11,6 +11,7 @@ import (
 
 	"github.com/switchbackhq/switchback/pkg/bus"
 	"github.com/switchbackhq/switchback/pkg/event"
+	"github.com/switchbackhq/switchback/pkg/fate"
 	"github.com/switchbackhq/switchback/pkg/subject"
 	"github.com/switchbackhq/switchback/pkg/telemetry"
 	"github.com/switchbackhq/switchback/services/runner/engine"
@@ -26,15 +27,14 @@ func (r *Runner) resume(ctx context.Context, d *bus.Delivery) error {
 		return r.discard(ctx, d, err)
 	}
 	if r.meet(ctx, cb) {
-		r.log.Debug("callback", slog.String("id", cb.ID), slog.Uint64("seq", cb.Seq), slog.String("fate", fateEarly)) // counted by the one who took it
-		return nil
+		return nil // the one who takes it counts it
 	}
-	runID, events, fate, err := r.find(ctx, cb, d.Deliveries > 1)
+	runID, events, became, err := r.find(ctx, cb, d.Deliveries > 1)
 	if err != nil {
 		return err
 	}
 	if len(events) == 0 {
-		r.fate(cb, fate)
+		r.fate(cb, became)
 		return nil
 	}
 	a := r.begin(ctx, runID, callbackTrigger(cb))
@@ -46,22 +46,30 @@ func (r *Runner) resume(ctx context.Context, d *bus.Delivery) error {
 		}
 	}
 	switch {
-	case changed && cb.Outcome == event.Progress:
-		fate = fateProgress
 	case changed:
-		fate = fateMatched
-	default:
-		fate = fateDuplicate
+		r.fate(cb, fate.Matched)
+	case a.run != nil:
+		r.fate(cb, unchanged(a.run, cb))
 	}
-	r.fate(cb, fate)
 	return nil
+}
+
+// unchanged is the fate of a callback that has changed nothing; "" where whoever took it has counted it.
+func unchanged(run *event.Run, cb *event.Callback) fate.Fate {
+	told := fate.In(run, fate.Callback{ID: cb.ID, Seq: cb.Seq, Outcome: cb.Outcome, At: cb.StoredAt})
+	switch told.Fate {
+	case fate.Matched, fate.Early, fate.Pending:
+		return ""
+	default:
+		return told.Fate
+	}
 }
 
 func callbackTrigger(cb *event.Callback) string { return fmt.Sprintf("callback:%d", cb.Seq) }
 
 // find says which run a callback belongs to, and what it is to that run; no events: nobody waits, or not yet. An early
 // callback stays in the stream for the wait that may yet be made.
-func (r *Runner) find(ctx context.Context, cb *event.Callback, again bool) (runID string, events []engine.Event, fate string, err error) {
+func (r *Runner) find(ctx context.Context, cb *event.Callback, again bool) (runID string, events []engine.Event, became fate.Fate, err error) {
 	if runID, ok := r.remembered(cb.ID); ok {
 		events, err = r.inOrder(ctx, &event.Wait{Run: runID}, cb)
 		return runID, events, "", err
@@ -78,16 +86,20 @@ func (r *Runner) find(ctx context.Context, cb *event.Callback, again bool) (runI
 		return found.Wait.Run, events, "", err
 	case found.Passed != nil && again:
 		return found.Passed.Run, redelivered, "", nil
-	case found.Passed != nil || found.Ended:
-		return "", nil, fateDuplicate, nil
+	case found.Passed != nil:
+		became, err = r.passed(ctx, found.Passed, cb)
+		return "", nil, became, err
+	case found.Ended:
+		became, err = r.passed(ctx, found.Mark, cb)
+		return "", nil, became, err
 	case !again:
-		return "", nil, fateUnmatched, nil
+		return "", nil, fate.Orphan, nil
 	}
 	// It has been here before. Its wait may have stood then, and its time have run out since, while what the callback
 	// set off was still being done: the timeout names the run.
 	m, err := r.bus.Last(ctx, subject.StreamWaits, subject.Timeout(cb.ID))
 	if errors.Is(err, bus.ErrNotFound) {
-		return "", nil, fateUnmatched, nil
+		return "", nil, fate.Orphan, nil
 	}
 	if err != nil {
 		return "", nil, "", err
@@ -98,7 +110,7 @@ func (r *Runner) find(ctx context.Context, cb *event.Callback, again bool) (runI
 	}
 	switch {
 	case w.Run == "":
-		return "", nil, fateUnmatched, nil // not a timeout of ours
+		return "", nil, fate.Orphan, nil // not a timeout of ours
 	case cb.StoredAt.Before(w.Since):
 		return w.Run, redelivered, "", nil
 	default:
@@ -205,16 +217,27 @@ func (r *Runner) discard(ctx context.Context, d *bus.Delivery, reason error) err
 	return r.bury(ctx, &d.Stored, reason)
 }
 
-// What became of a callback.
-const (
-	fateMatched   = "matched"
-	fateProgress  = "progress"
-	fateEarly     = "early"     // was there before its wait
-	fateDuplicate = "duplicate" // its wait had ended
-	fateUnmatched = "unmatched" // no wait yet, or never
-)
+// passed is the fate of a callback that its wait has passed by, or ended before.
+func (r *Runner) passed(ctx context.Context, w *event.Wait, cb *event.Callback) (fate.Fate, error) {
+	if w.Used == cb.Seq {
+		return "", nil // it is the one that was taken
+	}
+	run, _, err := r.journal.Recall(ctx, w.Run)
+	switch {
+	case err != nil:
+		return "", err
+	case run == nil:
+		return fate.Duplicate, nil
+	default:
+		return unchanged(run, cb), nil
+	}
+}
 
-func (r *Runner) fate(cb *event.Callback, fate string) {
-	r.metrics.callbacks.WithLabelValues(fate).Inc()
-	r.log.Debug("callback", slog.String("id", cb.ID), slog.Uint64("seq", cb.Seq), slog.String("fate", fate), telemetry.TraceID(cb.Trace))
+// fate counts what became of a callback.
+func (r *Runner) fate(cb *event.Callback, f fate.Fate) {
+	if f == "" {
+		return
+	}
+	r.metrics.callbacks.WithLabelValues(string(f)).Inc()
+	r.log.Debug("callback", slog.String("id", cb.ID), slog.Uint64("seq", cb.Seq), slog.String("fate", string(f)), telemetry.TraceID(cb.Trace))
 }

@@ -34,6 +34,9 @@ type bench struct {
 	bus *bus.Bus
 	url string // of the outside service
 
+	registry *prometheus.Registry // of the runner that was started last
+	stop     func()               // stops the first runner
+
 	mu    sync.Mutex
 	calls []call
 	// answer gives an outside service's status and body; nil: 202 and the key as task.
@@ -54,7 +57,7 @@ func begin(t *testing.T, file string) *bench {
 	b.url = outside.URL
 	server := bustest.Start(t)
 	b.bus = connect(t, server)
-	b.start(file)
+	b.stop = b.start(file)
 	return b
 }
 
@@ -78,8 +81,9 @@ func (b *bench) start(file string) (stop func()) {
 	if err != nil {
 		b.t.Fatal(err)
 	}
+	b.registry = prometheus.NewRegistry()
 	r := runner.New(runner.Config{ShutdownGrace: 2 * time.Second}, runner.Deps{
-		Bus: b.bus, Document: doc, Registry: prometheus.NewRegistry(), Getenv: func(string) (string, bool) { return "", false },
+		Bus: b.bus, Document: doc, Registry: b.registry, Getenv: func(string) (string, bool) { return "", false },
 	})
 	ctx, cancel := context.WithCancel(context.Background())
 	done := make(chan error, 1)

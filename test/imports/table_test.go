@@ -48,6 +48,7 @@ var importRules = []importRule{
 	},
 	{of: "pkg/bus/bustest", only: []string{"pkg/bus", "pkg/subject", "pkg/event"}, why: "a real server for tests"},
 	{of: "pkg/workers", stdlib: true, never: pure, why: "it runs functions, and knows none of them"},
+	{of: "pkg/fate", only: []string{"pkg/bus", "pkg/event", "pkg/subject"}, why: "it reads what waits and runs have left, and changes nothing"},
 	{of: "pkg/supervise", stdlib: true, never: []string{"net/http"}, why: "starting and stopping needs to know nothing of what is started"},
 	{of: "pkg/settings", only: []string{"pkg/fault"}, never: []string{"net/http"}, why: "it fills a struct"},
 	{of: "pkg/telemetry", only: []string{"pkg/fault"}, why: "it logs, counts and answers, whatever the service does"},

@@ -66,6 +66,7 @@ type Error struct {
 // CalledBack is a callback for one of the run's waits.
 type CalledBack struct {
 	Callback event.Callback
+	Early    bool // it was there before the wait
 	Trigger  string
 	At       time.Time
 }

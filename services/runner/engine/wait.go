@@ -260,7 +260,7 @@ func (s *step) calledOff(def *compose.Job, job *event.Job, a *event.Attempt, ev 
 }
 
 func resumedBy(ev CalledBack, at time.Time) *event.ResumedBy {
-	return &event.ResumedBy{Seq: ev.Callback.Seq, Outcome: ev.Callback.Outcome, Endpoint: ev.Callback.Endpoint, At: at}
+	return &event.ResumedBy{Seq: ev.Callback.Seq, Outcome: ev.Callback.Outcome, Endpoint: ev.Callback.Endpoint, At: at, Early: ev.Early}
 }
 
 func orNull(raw json.RawMessage) json.RawMessage {
