@@ -186,6 +186,7 @@ func serve(ctx context.Context, service Service, s *Settings, log *slog.Logger, 
 		return err
 	}
 	registry := telemetry.NewRegistry(service.Name)
+	registry.MustRegister(BusMetrics(b))
 	tracing, err := telemetry.StartTracing(ctx, "switchback-"+service.Name, log, registry)
 	if err != nil {
 		return err

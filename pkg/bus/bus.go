@@ -56,6 +56,7 @@ type Bus struct {
 	layout      atomic.Pointer[Layout] // of Provision: how a consumer that was deleted is made anew
 	refused     atomic.Pointer[string] // the server's last permissions violation
 	checkOnly   atomic.Bool            // by Check: this user makes nothing
+	failures    failures
 
 	mu          sync.Mutex
 	reconnected chan struct{} // closed and replaced at each reconnect

@@ -115,17 +115,17 @@ func (b *Bus) publish(ctx context.Context, o *outgoing) (Ack, error) {
 	for {
 		m, err := b.mux.ask(ctx, &o.msg, deadline)
 		if err != nil {
-			return Ack{}, b.publishError(err, o.msg.Subject)
+			return Ack{}, b.failures.note(b.publishError(err, o.msg.Subject))
 		}
 		a, err := parseAck(m)
 		if err == nil {
 			return a, nil
 		}
 		if !undecided(err) && (!errors.Is(err, errNoStream) || time.Since(begun) > noRespondersRetries) {
-			return Ack{}, b.publishError(err, o.msg.Subject)
+			return Ack{}, b.failures.note(b.publishError(err, o.msg.Subject))
 		}
 		if werr := wait.sleep(ctx, deadline); werr != nil {
-			return Ack{}, b.publishError(errors.Join(werr, err), o.msg.Subject)
+			return Ack{}, b.failures.note(b.publishError(errors.Join(werr, err), o.msg.Subject))
 		}
 	}
 }

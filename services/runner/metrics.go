@@ -14,6 +14,8 @@ type metrics struct {
 	timeouts   prometheus.Counter
 	duplicates prometheus.Counter
 	conflicts  prometheus.Counter
+	dead       *prometheus.CounterVec
+	overdue    prometheus.Histogram
 	active     prometheus.Gauge
 	invocation *prometheus.HistogramVec
 }
@@ -32,7 +34,13 @@ func newMetrics(reg prometheus.Registerer) *metrics {
 		timeouts:   counter("wait_timeouts_total", "Waits whose time was over."),
 		duplicates: counter("duplicate_requests_total", "Requests for a run that was there already."),
 		conflicts:  counter("save_conflicts_total", "Saves that came second and were done again."),
-		active:     prometheus.NewGauge(prometheus.GaugeOpts{Namespace: "switchback", Subsystem: "runner", Name: "active", Help: "Messages being worked on."}),
+		dead:       counters("dead_letters_total", "Messages that could not be processed and lie in the stream DEAD, by their kind.", "kind"),
+		overdue: prometheus.NewHistogram(prometheus.HistogramOpts{
+			Namespace: "switchback", Subsystem: "runner", Name: "timeout_delay_seconds",
+			Help:    "How long after its deadline a wait's or timer's end was taken up.",
+			Buckets: []float64{.01, .05, .1, .5, 1, 5, 15, 60, 300, 1800, 7200, 86400},
+		}),
+		active: prometheus.NewGauge(prometheus.GaugeOpts{Namespace: "switchback", Subsystem: "runner", Name: "active", Help: "Messages being worked on."}),
 		invocation: prometheus.NewHistogramVec(prometheus.HistogramOpts{
 			Namespace: "switchback", Subsystem: "runner", Name: "invocation_seconds", Help: "Requests to outside services.",
 			Buckets: prometheus.ExponentialBuckets(0.001, 4, 9),
@@ -43,8 +51,11 @@ func newMetrics(reg prometheus.Registerer) *metrics {
 			m.callbacks.WithLabelValues(string(f))
 		}
 	}
+	for _, kind := range []string{"request", "callback", "timeout"} {
+		m.dead.WithLabelValues(kind)
+	}
 	if reg != nil {
-		reg.MustRegister(m.started, m.ended, m.callbacks, m.timeouts, m.duplicates, m.conflicts, m.active, m.invocation)
+		reg.MustRegister(m.started, m.ended, m.callbacks, m.timeouts, m.duplicates, m.conflicts, m.active, m.invocation, m.dead, m.overdue)
 	}
 	return m
 }

@@ -72,6 +72,7 @@ func (r *Runner) bury(ctx context.Context, m *bus.Stored, reason error) error {
 	if err != nil {
 		return fmt.Errorf("bury %s: %w", m.Subject, err)
 	}
+	r.metrics.dead.WithLabelValues(kind).Inc()
 	return nil
 }
 

@@ -171,6 +171,9 @@ func (r *Runner) timeout(ctx context.Context, d *bus.Delivery) error {
 	if d.Time.After(now) {
 		now = d.Time
 	}
+	if late := now.Sub(w.Deadline); late >= 0 && d.Deliveries == 1 { // else it is woken on the way to a far deadline
+		r.metrics.overdue.Observe(late.Seconds())
+	}
 	a := r.begin(ctx, w.Run, fmt.Sprintf("timeout:%d", d.Seq))
 	defer a.end()
 	changed, err := a.resume(w.Run, engine.Expired{ID: w.ID, Seq: d.Seq, Trigger: a.trigger, At: now})

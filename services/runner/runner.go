@@ -108,6 +108,9 @@ func New(cfg Config, deps Deps) *Runner {
 	if deps.Logger == nil {
 		deps.Logger = slog.New(slog.DiscardHandler)
 	}
+	if deps.Registry != nil {
+		deps.Registry.MustRegister(newBacklog(deps.Bus, deps.Logger))
+	}
 	return &Runner{
 		cfg:     cfg,
 		bus:     deps.Bus,

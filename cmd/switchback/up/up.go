@@ -104,6 +104,7 @@ func serve(ctx context.Context, o Options, doc *compose.Document, connection bus
 	}()
 
 	registry := telemetry.NewRegistry("up")
+	registry.MustRegister(boot.BusMetrics(b))
 	tracing, err := telemetry.StartTracing(ctx, "switchback", o.Log, registry)
 	if err != nil {
 		return err
