@@ -37,6 +37,12 @@ type Options struct {
 	PublishTimeout time.Duration // how long Publish and reads wait for an answer; default 5 s
 	MaxPending     int           // publishes and reads waiting for an answer at once; default 16384
 	KeepCallbacks  time.Duration // TTL of callbacks that are published here; default 72 h
+	// MaxInline is the most that a payload has in a message, in bytes: what is larger goes to the object store. Default
+	// 512 KiB; where the server takes less, it is less.
+	MaxInline int
+	// MaxObject is the most that is kept of one payload or run document, in bytes; default 64 MiB. Whoever reads one holds
+	// it in memory.
+	MaxObject int
 	// Probe lists the subjects that Ready asks about: those that this service publishes on.
 	// Default: a callback and a run request.
 	Probe []string
@@ -52,6 +58,7 @@ type Bus struct {
 	apiPrefix string // what the subjects of JetStream's API begin with
 
 	callbackTTL string
+	inline      atomic.Int64 // see Inline
 	streams     topology
 	layout      atomic.Pointer[Layout] // of Provision: how a consumer that was deleted is made anew
 	refused     atomic.Pointer[string] // the server's last permissions violation
@@ -79,6 +86,12 @@ func Connect(ctx context.Context, o Options) (*Bus, error) {
 	if o.KeepCallbacks == 0 {
 		o.KeepCallbacks = 72 * time.Hour
 	}
+	if o.MaxInline == 0 {
+		o.MaxInline = 512 << 10
+	}
+	if o.MaxObject == 0 {
+		o.MaxObject = 64 << 20
+	}
 	if o.URL == "" {
 		o.URL = nats.DefaultURL
 	}
@@ -91,6 +104,7 @@ func Connect(ctx context.Context, o Options) (*Bus, error) {
 		return nil, err
 	}
 	b.nc = nc
+	b.measure(nc.MaxPayload())
 	b.apiPrefix = "$JS.API."
 	if o.Domain != "" {
 		b.apiPrefix = "$JS." + o.Domain + ".API."
@@ -170,6 +184,7 @@ func (b *Bus) natsOptions() []nats.Option {
 		nats.ReconnectHandler(func(nc *nats.Conn) {
 			b.log.Info("connected to NATS again", slog.String("url", nc.ConnectedUrlRedacted()))
 			b.streams.forget()
+			b.measure(nc.MaxPayload())
 			b.mu.Lock()
 			close(b.reconnected)
 			b.reconnected = make(chan struct{})

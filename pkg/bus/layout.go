@@ -73,6 +73,15 @@ func (l Layout) streams() []jetstream.StreamConfig {
 		c.SubjectDeleteMarkerTTL = markerTTL
 		return c
 	}
+	objects := func(name string) jetstream.StreamConfig {
+		return jetstream.StreamConfig{
+			Name: subject.ObjectStream(name), Subjects: subject.AllObjects(name), Discard: jetstream.DiscardNew,
+			AllowDirect: true, AllowRollup: true, AllowMsgTTL: true,
+		}
+	}
+	// As old as the messages that refer to them. Run documents go with their runs.
+	payloads := objects(subject.BucketPayloads)
+	payloads.MaxAge = max(l.MaxWait, l.KeepCallbacks) + waitsSlack
 	received := jetstream.StreamConfig{
 		Name: subject.StreamReceived, Subjects: []string{subject.AllReceived}, MaxAge: l.KeepReceived, MaxBytes: l.ReceivedMaxBytes,
 		AllowDirect: true, AllowMsgTTL: true,
@@ -86,6 +95,7 @@ func (l Layout) streams() []jetstream.StreamConfig {
 			},
 			mortal(subject.BucketGateways),
 			bucket(subject.BucketDeliveries),
+			payloads,
 			received,
 		})
 	}
@@ -108,6 +118,8 @@ func (l Layout) streams() []jetstream.StreamConfig {
 		bucket(subject.BucketDefinitions),
 		bucket(subject.BucketSlots),
 		bucket(subject.BucketDeliveries),
+		payloads,
+		objects(subject.BucketDocuments),
 		received,
 		{Name: subject.StreamDead, Subjects: []string{subject.AllDead}, MaxAge: keepDead, AllowDirect: true},
 	})

@@ -39,6 +39,8 @@ type Callback struct {
 	ReceivedAt time.Time       // when a listener received it; zero when published by a NATS client
 	DeliveryID string          // becomes Nats-Msg-Id: the sender's own id of this delivery
 	Trace      string          // W3C traceparent
+	// Object is where the result lies when it is too large for a message; Result is empty then.
+	Object *Object
 
 	Seq      uint64    // place in the stream of waits; zero before it is stored
 	StoredAt time.Time // when the server took it
@@ -73,6 +75,8 @@ type RunRequest struct {
 	// Retry asks for no new run, but for the failed jobs of the run RunID to be run again.
 	Retry bool
 	Trace string
+	// Object is where the input lies when it is too large for a message; Input is empty then.
+	Object *Object
 
 	Seq         uint64    // place in the stream of requests
 	RequestedAt time.Time // when the server took it
@@ -123,6 +127,8 @@ type Notice struct {
 	Output   json.RawMessage `json:"output,omitempty"`
 	Error    *RunError       `json:"error,omitempty"`
 	RetryAt  time.Time       `json:"retry_at,omitzero"`
+	// Cut tells that values are left out, because they are too large for a message.
+	Cut bool `json:"cut,omitempty"`
 }
 
 // Dead is the payload of a message in the stream of what could not be processed.
@@ -132,4 +138,5 @@ type Dead struct {
 	At      time.Time           `json:"at"`
 	Headers map[string][]string `json:"headers,omitempty"`
 	Payload []byte              `json:"payload,omitempty"` // base64 in JSON: it need not be text
+	Object  *Object             `json:"object,omitempty"`  // where the payload lies, when it is too large for a message
 }

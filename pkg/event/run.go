@@ -60,6 +60,8 @@ type Run struct {
 	RetriedAt time.Time `json:"retried_at,omitzero"`
 	// Version of this document's form.
 	Version int `json:"version"`
+	// Object is set in a stub: the document is too large for a message, and lies there.
+	Object *Object `json:"object,omitempty"`
 }
 
 // Turn is a run's place among those of its workflow.

@@ -31,6 +31,11 @@ const (
 	// BucketDeliveries remembers which deliveries the listeners have taken, by hashed ids.
 	BucketDeliveries = "deliveries"
 
+	// BucketPayloads is an object store bucket: payloads of callbacks and run requests that are too large for a message.
+	BucketPayloads = "payloads"
+	// BucketDocuments is an object store bucket: run documents that are too large for a message.
+	BucketDocuments = "documents"
+
 	// ConsumerRunner is the durable name of the runners' shared consumers on StreamRuns and StreamWaits.
 	ConsumerRunner = "runner"
 	// ConsumerForwarder is the durable name of the forwarders' shared consumer on StreamEdge.
@@ -52,6 +57,11 @@ const (
 	HeaderUsed       = "Switchback-Used"
 	HeaderRecord     = "Switchback-Record"
 	HeaderTrace      = "traceparent"
+
+	// HeaderObject says that the payload lies in BucketPayloads under this name; size and digest may be left out.
+	HeaderObject       = "Switchback-Object"
+	HeaderObjectSize   = "Switchback-Object-Size"
+	HeaderObjectDigest = "Switchback-Object-Digest"
 )
 
 // Subject filters, for streams, consumers and subscriptions.
