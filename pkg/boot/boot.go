@@ -172,7 +172,8 @@ func serve(ctx context.Context, service Service, s *Settings, log *slog.Logger, 
 	defer cancel()
 	b, err := bus.Connect(connecting, bus.Options{
 		URL: s.NATS.URL, Name: "switchback-" + service.Name, Login: s.NATS.Login(), InboxPrefix: s.NATS.InboxPrefix, Logger: log,
-		KeepCallbacks: s.Streams.KeepCallbacks, Probe: service.Publishes,
+		KeepCallbacks: s.Streams.KeepCallbacks, MaxInline: int(s.Streams.MaxInline), MaxObject: int(s.Streams.MaxObject),
+		Probe: service.Publishes,
 	})
 	if err != nil {
 		return err

@@ -64,6 +64,10 @@ type Streams struct {
 	ReceivedBytes   settings.Size `koanf:"received_max_bytes"`
 	DuplicateWindow time.Duration `koanf:"duplicate_window"`
 	Redelivery      time.Duration `koanf:"redelivery"` // how long a runner may be silent before its messages go to another
+	// MaxInline is the most that a payload has in a message: what is larger goes to the object store.
+	MaxInline settings.Size `koanf:"max_inline"`
+	// MaxObject is the most that is kept of one payload or run document.
+	MaxObject settings.Size `koanf:"max_object"`
 }
 
 // Layout gives them to the bus.

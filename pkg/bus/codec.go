@@ -10,7 +10,8 @@ import (
 	"github.com/switchbackhq/switchback/pkg/subject"
 )
 
-// PublishCallback stores a callback, for as long as Options.KeepCallbacks says. Its DeliveryID becomes the MsgID.
+// PublishCallback stores a callback, for as long as Options.KeepCallbacks says. Its DeliveryID becomes the MsgID. A result
+// that is too large for a message goes to the object store.
 // The errors are those of Publish.
 func (b *Bus) PublishCallback(ctx context.Context, cb *event.Callback) (Ack, error) {
 	o := takeOutgoing(subject.Callback(cb.ID), cb.Result)
@@ -26,13 +27,17 @@ func (b *Bus) PublishCallback(ctx context.Context, cb *event.Callback) (Ack, err
 	if !cb.ReceivedAt.IsZero() {
 		o.set(subject.HeaderReceivedAt, cb.ReceivedAt.UTC().Format(time.RFC3339Nano))
 	}
+	if len(cb.Result) > b.Inline() {
+		return b.publishLarge(ctx, o, "callback", b.o.KeepCallbacks+objectSlack)
+	}
 	return b.publish(ctx, o)
 }
 
 // KeepCallbacks is how long a callback counts: Options.KeepCallbacks.
 func (b *Bus) KeepCallbacks() time.Duration { return b.o.KeepCallbacks }
 
-// DecodeCallback reads what PublishCallback, or any other client, has stored.
+// DecodeCallback reads what PublishCallback, or any other client, has stored. LoadResult gives it the result that it
+// refers to.
 func DecodeCallback(s *Stored) (*event.Callback, error) {
 	id, err := subject.ParseCallback(s.Subject)
 	if err != nil {
@@ -44,7 +49,7 @@ func DecodeCallback(s *Stored) (*event.Callback, error) {
 	}
 	cb := &event.Callback{
 		ID: id, Outcome: outcome, Result: payload(s.Data), Error: s.Header[subject.HeaderError], Endpoint: s.Header[subject.HeaderEndpoint],
-		DeliveryID: s.Header[hdrMsgID], Trace: s.Header[subject.HeaderTrace], Seq: s.Seq, StoredAt: s.Time,
+		DeliveryID: s.Header[hdrMsgID], Trace: s.Header[subject.HeaderTrace], Object: reference(s.Header), Seq: s.Seq, StoredAt: s.Time,
 	}
 	if t := s.Header[subject.HeaderReceivedAt]; t != "" {
 		if cb.ReceivedAt, err = time.Parse(time.RFC3339Nano, t); err != nil {
@@ -69,7 +74,8 @@ func payload(data []byte) json.RawMessage {
 	return s
 }
 
-// PublishRunRequest stores a run request. The errors are those of Publish.
+// PublishRunRequest stores a run request. An input that is too large for a message goes to the object store. The errors
+// are those of Publish.
 func (b *Bus) PublishRunRequest(ctx context.Context, r *event.RunRequest) (Ack, error) {
 	o := takeOutgoing(subject.RunRequest(r.Workflow), r.Input)
 	defer o.giveBack()
@@ -82,10 +88,14 @@ func (b *Bus) PublishRunRequest(ctx context.Context, r *event.RunRequest) (Ack, 
 		o.set(subject.HeaderRetry, "true")
 	}
 	o.setIf(subject.HeaderTrace, r.Trace)
+	if len(r.Input) > b.Inline() {
+		return b.publishLarge(ctx, o, "request", 0)
+	}
 	return b.publish(ctx, o)
 }
 
-// DecodeRunRequest reads what PublishRunRequest, or any other client, has stored. Input is as it came.
+// DecodeRunRequest reads what PublishRunRequest, or any other client, has stored. Input is as it came; Object says where
+// it lies instead.
 func DecodeRunRequest(s *Stored) (*event.RunRequest, error) {
 	workflow, err := subject.ParseRunRequest(s.Subject)
 	if err != nil {
@@ -95,7 +105,7 @@ func DecodeRunRequest(s *Stored) (*event.RunRequest, error) {
 		RunID: s.Header[subject.HeaderRunID], Workflow: workflow, Input: s.Data, ReplyTo: s.Header[subject.HeaderReplyTo],
 		MsgID: s.Header[hdrMsgID], Trace: s.Header[subject.HeaderTrace], Seq: s.Seq, RequestedAt: s.Time,
 		Parent: s.Header[subject.HeaderParent], Definition: s.Header[subject.HeaderDefinition],
-		Retry: s.Header[subject.HeaderRetry] == "true",
+		Retry: s.Header[subject.HeaderRetry] == "true", Object: reference(s.Header),
 	}, nil
 }
 

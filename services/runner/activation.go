@@ -29,6 +29,7 @@ type activation struct {
 	abort      context.CancelCauseFunc
 	runID      string
 	trigger    string
+	lastTry    bool // after this delivery, the message is given up
 	definition *definition
 	world      engine.World
 	saveFirst  bool   // also what begins the run is saved before it is done
@@ -173,6 +174,12 @@ func (a *activation) took(p performed) error {
 
 // apply advances the run by an event.
 func (a *activation) apply(ev engine.Event) error {
+	if cb, ok := ev.(engine.CalledBack); ok && cb.Callback.Object != nil {
+		if err := a.load(&cb.Callback); err != nil {
+			return err
+		}
+		ev = cb
+	}
 	if a.world.Document == nil {
 		resolver := a.r.resolver(a.definition)
 		a.world = engine.World{Document: a.definition.doc, Static: resolver.Scope(a.outside)}
@@ -272,7 +279,7 @@ func (a *activation) finish() error {
 	if err := a.r.callParent(a.ctx, a.run); err != nil {
 		return err
 	}
-	a.r.reply(a.run, a.saved)
+	a.r.reply(a.ctx, a.run, a.saved)
 	return nil
 }
 
@@ -349,7 +356,7 @@ func (a *activation) save() error {
 			}
 			a.overgrown = true
 			a.queue = nil
-			message := "the run holds more than NATS takes in one message (max_payload): " + err.Error()
+			message := "the run has grown too large: " + err.Error()
 			if err := a.apply(engine.Overgrown{Message: message, At: time.Now()}); err != nil {
 				return err
 			}
@@ -413,6 +420,9 @@ func (a *activation) endWaits() error {
 // notify tells those who watch; nobody need be there.
 func (r *Runner) notify(n event.Notice) {
 	data, err := json.Marshal(n)
+	if err == nil && len(data) > r.bus.Inline() {
+		data, err = json.Marshal(n.Small())
+	}
 	if err == nil {
 		err = r.bus.Notify(subject.RunEvent(n.Run, n.Event), nil, data)
 	}
@@ -421,14 +431,14 @@ func (r *Runner) notify(n event.Notice) {
 	}
 }
 
-// reply gives the ended run to the one who asked for it; data is its document where that is at hand.
-func (r *Runner) reply(run *event.Run, data []byte) {
+// reply gives the ended run to the one who asked for it; data is its document, or stub, where that is at hand.
+func (r *Runner) reply(ctx context.Context, run *event.Run, data []byte) {
 	if run.ReplyTo == "" {
 		return
 	}
 	var err error
 	if data == nil {
-		data, err = json.Marshal(run)
+		data, err = r.sendable(ctx, run)
 	}
 	if err == nil {
 		err = r.bus.Notify(run.ReplyTo, bus.Header{subject.HeaderRunID: run.ID}, data)

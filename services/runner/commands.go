@@ -21,9 +21,9 @@ const abortSuffix = ".abort"
 
 // answer is what a command is answered with.
 type answer struct {
-	Run   *event.Run `json:"run,omitempty"`
-	Error string     `json:"error,omitempty"`
-	Code  fault.Code `json:"code,omitempty"`
+	Run   json.RawMessage `json:"run,omitempty"` // the document, or its stub
+	Error string          `json:"error,omitempty"`
+	Code  fault.Code      `json:"code,omitempty"`
 }
 
 // serveCommands answers run.command.<id>.cancel, each by one of the runners.
@@ -36,8 +36,11 @@ func (r *Runner) serveCommands(ctx context.Context) (stop func(), err error) {
 		if err != nil {
 			return
 		}
+		var reply answer
 		run, err := r.cancel(ctx, id, string(n.Data))
-		reply := answer{Run: run}
+		if err == nil {
+			reply.Run, err = r.sendable(ctx, run)
+		}
 		if err != nil {
 			reply = answer{Error: err.Error(), Code: fault.CodeOf(err)}
 		}

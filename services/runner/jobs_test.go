@@ -335,24 +335,6 @@ workflow:
 	}
 }
 
-func TestARunThatGrowsTooLarge(t *testing.T) {
-	b := begin(t, listenerAndService+`
-workflow:
-  id: grow
-  jobs:
-    - {id: one, component: quick, input: {a: 1}}
-    - {id: two, component: quick, input: {a: "${jobs.one.output}"}}
-    - {id: three, component: quick, input: {a: "${jobs.one.output}", b: "${jobs.two.output}"}}
-`)
-	big := `{"big":"` + strings.Repeat("x", 400<<10) + `"}`
-	b.say(func(call) (int, string) { return http.StatusOK, big })
-	b.ask("grow", "g", `{}`)
-	run := b.status("g", event.StatusFailed)
-	if run.Error == nil || run.Error.Code != "too_large" || !strings.Contains(run.Error.Message, "max_payload") {
-		t.Errorf("error: %+v", run.Error)
-	}
-}
-
 func TestAFailedRunIsTriedAgain(t *testing.T) {
 	b := begin(t, listenerAndService+`
 workflow:

@@ -10,6 +10,8 @@ import (
 	"strings"
 	"time"
 
+	"github.com/nats-io/nuid"
+
 	"github.com/switchbackhq/switchback/pkg/bus"
 	"github.com/switchbackhq/switchback/pkg/event"
 	"github.com/switchbackhq/switchback/pkg/subject"
@@ -58,7 +60,15 @@ func (r *Runner) bury(ctx context.Context, m *bus.Stored, reason error) error {
 	for k, v := range m.Header {
 		headers[k] = []string{v}
 	}
-	data, err := json.Marshal(event.Dead{Subject: m.Subject, Reason: reason.Error(), At: time.Now(), Headers: headers, Payload: m.Data})
+	dead := event.Dead{Subject: m.Subject, Reason: cut(reason.Error(), maxReason), At: time.Now(), Headers: headers, Payload: m.Data}
+	if len(m.Data) > r.bus.Inline()/2 { // it is written in base64
+		ref, err := r.bus.Objects(subject.BucketPayloads).Put(ctx, "dead."+nuid.Next(), m.Data, 0)
+		if err != nil {
+			return fmt.Errorf("bury %s: %w", m.Subject, err)
+		}
+		dead.Payload, dead.Object = nil, ref
+	}
+	data, err := json.Marshal(dead)
 	if err != nil {
 		return fmt.Errorf("bury %s: %w", m.Subject, err)
 	}
@@ -78,5 +88,18 @@ func (r *Runner) bury(ctx context.Context, m *bus.Stored, reason error) error {
 
 func firstLine(err error) string {
 	line, _, _ := strings.Cut(err.Error(), "\n")
-	return line
+	return cut(line, maxLine)
+}
+
+// Bounds of a reason, and of its first line, which travels in a header.
+const (
+	maxReason = 64 << 10
+	maxLine   = 2 << 10
+)
+
+func cut(s string, n int) string {
+	if len(s) > n {
+		s = strings.ToValidUTF8(s[:n], "") + "…"
+	}
+	return s
 }

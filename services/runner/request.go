@@ -33,6 +33,14 @@ func (r *Runner) request(ctx context.Context, d *bus.Delivery) error {
 	if !named {
 		req.RunID = runID(r.seed, req.RequestedAt, req.Seq)
 	}
+	if req.Object != nil {
+		return r.requestLarge(ctx, d, req, named)
+	}
+	return r.start(ctx, d, req, named)
+}
+
+// start begins a run, or goes on with it, when its input is at hand. The asker may have named the run.
+func (r *Runner) start(ctx context.Context, d *bus.Delivery, req *event.RunRequest, named bool) (err error) {
 	definition := r.definitions.current()
 	if req.Definition != "" {
 		if definition, err = r.definitions.get(ctx, req.Definition); err != nil {
@@ -49,8 +57,9 @@ func (r *Runner) request(ctx context.Context, d *bus.Delivery) error {
 	if req.Input, err = engine.CheckInput(workflow, req.Input); err != nil {
 		return r.reject(ctx, d, req, err)
 	}
-	a := r.begin(ctx, req.RunID, fmt.Sprintf("request:%d", d.Seq))
+	a := r.begin(ctx, req.RunID, requestTrigger(d))
 	defer a.end()
+	a.lastTry = d.Deliveries >= r.cfg.MaxDeliveries
 	if workflow.Concurrency != nil {
 		a.passed = r.arrivals.enter(workflow.ID, req.Seq)
 		defer a.passed()
@@ -86,6 +95,8 @@ func (r *Runner) request(ctx context.Context, d *bus.Delivery) error {
 	return err
 }
 
+func requestTrigger(d *bus.Delivery) string { return fmt.Sprintf("request:%d", d.Seq) }
+
 // again goes on with a run that was begun before: by this same request, or by another that named it.
 func (a *activation) again(run *event.Run, rev journal.Revision, seq uint64, now time.Time) error {
 	if run.Request != seq {
@@ -107,8 +118,9 @@ func (r *Runner) retry(ctx context.Context, d *bus.Delivery, req *event.RunReque
 	if run == nil || run.Status == event.StatusRejected {
 		return r.bury(ctx, &d.Stored, fmt.Errorf("there is no run %q to be tried again", req.RunID))
 	}
-	a := r.begin(ctx, req.RunID, fmt.Sprintf("request:%d", d.Seq))
+	a := r.begin(ctx, req.RunID, requestTrigger(d))
 	defer a.end()
+	a.lastTry = d.Deliveries >= r.cfg.MaxDeliveries
 	if err := a.adopt(run, rev); err != nil {
 		return err
 	}
@@ -155,7 +167,7 @@ func (r *Runner) reject(ctx context.Context, d *bus.Delivery, req *event.RunRequ
 	if err := r.callParent(ctx, run); err != nil {
 		return err
 	}
-	r.reply(run, nil)
+	r.reply(ctx, run, nil)
 	r.notify(event.Notice{Run: run.ID, Workflow: run.Workflow, Event: event.RunFailed, At: now, Error: run.Error})
 	return nil
 }

@@ -39,6 +39,7 @@ func (r *Runner) resume(ctx context.Context, d *bus.Delivery) error {
 	}
 	a := r.begin(ctx, runID, callbackTrigger(cb))
 	defer a.end()
+	a.lastTry = d.Deliveries >= r.cfg.MaxDeliveries
 	changed := false
 	for _, ev := range events {
 		if changed, err = a.resume(runID, ev); err != nil {
@@ -135,7 +136,7 @@ func (r *Runner) remembered(id string) (runID string, ok bool) {
 func (r *Runner) inOrder(ctx context.Context, w *event.Wait, cb *event.Callback) ([]engine.Event, error) {
 	var events []engine.Event
 	used := w.Used
-	run, _, err := r.journal.Recall(ctx, w.Run)
+	run, err := r.journal.Glance(ctx, w.Run)
 	if err != nil {
 		return nil, err
 	}
@@ -176,6 +177,7 @@ func (r *Runner) timeout(ctx context.Context, d *bus.Delivery) error {
 	}
 	a := r.begin(ctx, w.Run, fmt.Sprintf("timeout:%d", d.Seq))
 	defer a.end()
+	a.lastTry = d.Deliveries >= r.cfg.MaxDeliveries
 	changed, err := a.resume(w.Run, engine.Expired{ID: w.ID, Seq: d.Seq, Trigger: a.trigger, At: now})
 	if changed && !w.Timer {
 		r.metrics.timeouts.Inc()

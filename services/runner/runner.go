@@ -40,7 +40,7 @@ type Config struct {
 	ShutdownGrace time.Duration `koanf:"shutdown_grace"`
 	// MaxDeliveries is how often a message that cannot be processed is tried before it is given up; default 5.
 	MaxDeliveries int `koanf:"max_deliveries"`
-	// MaxResponse bounds an outside service's response, in bytes, where its component sets no other; default 512 KiB.
+	// MaxResponse bounds an outside service's response, in bytes, where its component sets no other; default 16 MiB.
 	MaxResponse int64 `koanf:"max_response"`
 	// AllowShell lets components of type shell run.
 	AllowShell bool `koanf:"allow_shell"`
@@ -63,7 +63,7 @@ func (c Config) withDefaults() Config {
 		c.MaxDeliveries = 5
 	}
 	if c.MaxResponse == 0 {
-		c.MaxResponse = 512 << 10
+		c.MaxResponse = 16 << 20
 	}
 	return c
 }
@@ -117,7 +117,7 @@ func New(cfg Config, deps Deps) *Runner {
 		log:     deps.Logger,
 		metrics: newMetrics(deps.Registry),
 		tracer:  deps.Tracer,
-		journal: journal.New(deps.Bus.Bucket(subject.BucketRuns), cfg.KeepRuns),
+		journal: journal.New(deps.Bus, cfg.KeepRuns),
 		waits:   wait.New(deps.Bus),
 		slots:   slot.New(deps.Bus),
 		performer: action.New(action.Options{
@@ -176,6 +176,7 @@ func (r *Runner) Run(ctx context.Context) error {
 
 	group, gctx := errgroup.WithContext(ctx)
 	group.Go(func() error { return r.watchGateways(gctx) })
+	group.Go(func() error { r.sweep(gctx); return nil })
 	group.Go(func() error {
 		return r.bus.Consume(gctx, bus.ConsumeOptions{
 			Stream: subject.StreamRuns, Consumer: subject.ConsumerRunner, MaxInFlight: r.cfg.MaxConcurrentRuns,

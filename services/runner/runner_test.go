@@ -26,7 +26,7 @@ import (
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
-const patience = 30 * time.Second
+const patience = 2 * time.Minute // it ends only a test that has failed
 
 // bench is a runner on an embedded server, and an outside service.
 type bench struct {
@@ -34,6 +34,7 @@ type bench struct {
 	bus *bus.Bus
 	url string // of the outside service
 
+	config   runner.Config
 	registry *prometheus.Registry // of the runner that was started last
 	stop     func()               // stops the first runner
 
@@ -50,13 +51,17 @@ type call struct {
 // begin starts a runner for a compose file, in which OUTSIDE stands for the outside service's address.
 func begin(t *testing.T, file string) *bench {
 	t.Helper()
-	b := &bench{t: t}
+	return beginOn(t, connect(t, bustest.Start(t)), file, runner.Config{})
+}
+
+// beginOn is begin for a NATS that is there already.
+func beginOn(t *testing.T, on *bus.Bus, file string, config runner.Config) *bench {
+	t.Helper()
+	b := &bench{t: t, bus: on, config: config}
 	outside := httptest.NewServer(http.HandlerFunc(b.serve))
 	t.Cleanup(outside.Close)
 	t.Cleanup(http.DefaultClient.CloseIdleConnections)
 	b.url = outside.URL
-	server := bustest.Start(t)
-	b.bus = connect(t, server)
 	b.stop = b.start(file)
 	return b
 }
@@ -81,8 +86,9 @@ func (b *bench) start(file string) (stop func()) {
 	if err != nil {
 		b.t.Fatal(err)
 	}
+	b.config.ShutdownGrace = 2 * time.Second
 	b.registry = prometheus.NewRegistry()
-	r := runner.New(runner.Config{ShutdownGrace: 2 * time.Second}, runner.Deps{
+	r := runner.New(b.config, runner.Deps{
 		Bus: b.bus, Document: doc, Registry: b.registry, Getenv: func(string) (string, bool) { return "", false },
 	})
 	ctx, cancel := context.WithCancel(context.Background())

@@ -67,24 +67,26 @@ func (c *Client) Survey(ctx context.Context, layout bus.Layout) ([]bus.Item, err
 	return items, nil
 }
 
-// Run gives one run document.
+// Run gives one run document, whole.
 func (c *Client) Run(ctx context.Context, id string) (*event.Run, error) {
-	e, err := c.bus.Bucket(subject.BucketRuns).Get(ctx, id)
+	doc, err := c.bus.Run(ctx, id)
 	if errors.Is(err, bus.ErrNotFound) {
 		return nil, fault.New(fault.NotFound, "there is no run "+id, "list the runs with `switchback runs list`; an ended run is kept for seven days")
 	}
 	if err != nil {
 		return nil, fmt.Errorf("read run %s: %w", id, err)
 	}
-	return decodeRun(e)
+	return doc.Run, nil
 }
 
-func decodeRun(e *bus.Entry) (*event.Run, error) {
-	run := &event.Run{}
-	if err := json.Unmarshal(e.Value, run); err != nil {
-		return nil, unreadable(e, err)
+// Whole gives the document of a run that was given without its large values, as Runs and Do give it; any other is
+// whole already.
+func (c *Client) Whole(ctx context.Context, run *event.Run) (*event.Run, error) {
+	whole, err := c.bus.Whole(ctx, run)
+	if errors.Is(err, bus.ErrNotFound) { // saved once more since
+		return c.Run(ctx, run.ID)
 	}
-	return run, nil
+	return whole, err
 }
 
 func unreadable(e *bus.Entry, err error) error {
@@ -101,7 +103,11 @@ func (c *Client) Cancel(ctx context.Context, id string) (*event.Run, error) {
 	if err != nil {
 		return nil, fault.Wrap(err, fault.Unavailable, "no runner answers", "start one with `switchback up` or `switchback-runner`")
 	}
-	return decodeAnswer(answer)
+	run, err := decodeAnswer(answer)
+	if err != nil {
+		return nil, err
+	}
+	return c.Whole(ctx, run)
 }
 
 // Retry asks for an ended run to go on with the jobs that did not complete, and gives its document as it was.

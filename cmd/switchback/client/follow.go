@@ -40,7 +40,7 @@ type View interface {
 }
 
 // Do asks for a run and follows it to its end. It gives the last document that it saw, which is nil when no
-// runner has taken the request, also when ctx ends before the run does.
+// runner has taken the request, also when ctx ends before the run does. The view sees no large values.
 func (c *Client) Do(ctx context.Context, workflow string, input json.RawMessage, view View) (runID string, run *event.Run, err error) {
 	runID = strings.ToLower(ulid.Make().String())
 	f := &follow{notices: make(chan event.Notice, 64), documents: make(chan *event.Run, 1), failed: make(chan error, 1)}
@@ -63,6 +63,9 @@ func (c *Client) Do(ctx context.Context, workflow string, input json.RawMessage,
 		return runID, nil, err
 	}
 	run, err = f.run(ctx, runID, view)
+	if err == nil {
+		run, err = c.Whole(ctx, run)
+	}
 	return runID, run, err
 }
 
@@ -88,7 +91,7 @@ func (f *follow) document(ctx context.Context, e *bus.Entry) {
 	if e == nil || e.Deleted {
 		return
 	}
-	run, err := decodeRun(e)
+	run, err := bus.DecodeRun(e.Key, e.Value)
 	if err != nil {
 		return // a later document may be readable; the run's end is, or --timeout ends this
 	}

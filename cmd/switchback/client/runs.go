@@ -46,7 +46,7 @@ func newer(a, b place) int {
 
 // Runs calls f for the runs that match, the newest first, until f returns false. It gives how many match.
 // It goes through all runs twice over: once for their places, and then for the documents of those that f is to see,
-// so that only one document is held at a time.
+// so that only one document is held at a time. A run that is too large for a message is given without its large values.
 func (c *Client) Runs(ctx context.Context, filter Filter, f func(run *event.Run) bool) (matching int, err error) {
 	var chosen []place
 	for e, err := range c.bus.Bucket(subject.BucketRuns).All(ctx, "") {
@@ -72,16 +72,12 @@ func (c *Client) Runs(ctx context.Context, filter Filter, f func(run *event.Run)
 		chosen = chosen[:min(filter.Limit, len(chosen))]
 	}
 	for _, p := range chosen {
-		e, err := c.bus.Bucket(subject.BucketRuns).Get(ctx, p.id)
+		run, _, err := c.bus.Stub(ctx, p.id)
 		if errors.Is(err, bus.ErrNotFound) {
 			continue // its time was up meanwhile
 		}
 		if err != nil {
 			return matching, fmt.Errorf("read run %s: %w", p.id, err)
-		}
-		run, err := decodeRun(e)
-		if err != nil {
-			return matching, err
 		}
 		if !f(run) {
 			break

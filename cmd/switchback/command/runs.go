@@ -53,7 +53,13 @@ func (r *runsListCommand) Run(ctx context.Context, s *streams) error {
 			return list(s.out, func(write func(any) error) error {
 				var failed error
 				_, err := c.Runs(ctx, filter, func(run *event.Run) bool {
-					failed = write(run)
+					whole, err := c.Whole(ctx, run)
+					if fault.CodeOf(err) == fault.NotFound {
+						return true // its time was up meanwhile
+					}
+					if failed = err; failed == nil {
+						failed = write(whole)
+					}
 					return failed == nil
 				})
 				if failed != nil {

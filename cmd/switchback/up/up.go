@@ -64,7 +64,10 @@ func Run(ctx context.Context, o Options) (err error) {
 		return err
 	}
 	o.Settings.Runner.KeepRuns = o.Settings.Streams.KeepRuns
-	connection := bus.Options{Name: "switchback up", Logger: o.Log, KeepCallbacks: o.Settings.Streams.KeepCallbacks}
+	streams := o.Settings.Streams
+	connection := bus.Options{
+		Name: "switchback up", Logger: o.Log, KeepCallbacks: streams.KeepCallbacks, MaxInline: int(streams.MaxInline), MaxObject: int(streams.MaxObject),
+	}
 	out := &announcer{w: o.Out}
 	if o.NATS == "" {
 		server, err := embed.Start(ctx, o.Embedded)

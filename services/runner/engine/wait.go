@@ -105,6 +105,23 @@ func Waits(run *event.Run, id string) bool {
 	return false
 }
 
+// Expects tells whether a callback may change the run: a job that is not done has waited for its id, and has not taken it.
+func Expects(run *event.Run, id string, seq uint64) bool {
+	for _, job := range run.Jobs {
+		if job.Status.Ended() {
+			continue
+		}
+		for _, a := range job.Attempts {
+			for _, w := range waits(a) {
+				if w.ID == id && (seq == 0 || seq > w.Used) {
+					return true
+				}
+			}
+		}
+	}
+	return false
+}
+
 // Used is the last callback for an id that a run has taken already: it does not count once more.
 func Used(run *event.Run, id string) (seq uint64) {
 	for _, job := range run.Jobs {

@@ -12,6 +12,7 @@ import (
 
 	"github.com/switchbackhq/switchback/pkg/bus"
 	"github.com/switchbackhq/switchback/pkg/event"
+	"github.com/switchbackhq/switchback/pkg/subject"
 )
 
 // Revision is a version of a run document; 0 is that of none.
@@ -20,40 +21,56 @@ type Revision uint64
 // ErrConflict says that the document was saved by someone else meanwhile: load it again.
 var ErrConflict = bus.ErrConflict
 
-// Bucket is where the documents lie. Its reads see every write that was acknowledged before.
-type Bucket interface {
-	Get(ctx context.Context, key string) (*bus.Entry, error)
-	Update(ctx context.Context, key string, value []byte, revision uint64, ttl time.Duration) (uint64, error)
-}
-
 // Journal keeps run documents. It is safe for concurrent use.
 type Journal struct {
-	bucket Bucket
-	keep   time.Duration // how long an ended run is kept
-	recent *lru.Cache[string, remembered]
+	bus     *bus.Bus
+	runs    *bus.Bucket
+	objects *bus.Objects  // documents that are too large for a message
+	keep    time.Duration // how long an ended run is kept
+	recent  *lru.Cache[string, remembered]
 }
 
+// remembered is a document as it was seen last. Of one that lies in the object store only its object is remembered.
 type remembered struct {
-	run *event.Run
-	rev Revision
+	run    *event.Run
+	rev    Revision
+	object string
 }
 
 // recentRuns bounds the documents kept in memory: those that were saved last are those that go on soonest.
 const recentRuns = 1024
 
 // New gives a journal that keeps ended runs for a time.
-func New(bucket Bucket, keep time.Duration) *Journal {
+func New(b *bus.Bus, keep time.Duration) *Journal {
 	recent, _ := lru.New[string, remembered](recentRuns) // fails only for a size below 1
-	return &Journal{bucket: bucket, keep: keep, recent: recent}
+	return &Journal{
+		bus: b, runs: b.Bucket(subject.BucketRuns), objects: b.Objects(subject.BucketDocuments), keep: keep, recent: recent,
+	}
 }
 
 // Recall gives the document as this journal last saw it, or loads it. It may be out of date: a Save tells, and what is
 // decided without a Save needs Load. The document is shared: it must not be changed.
 func (j *Journal) Recall(ctx context.Context, id string) (*event.Run, Revision, error) {
-	if r, ok := j.recent.Get(id); ok {
+	if r, ok := j.recent.Get(id); ok && r.run != nil {
 		return r.run, r.rev, nil
 	}
 	return j.Load(ctx, id)
+}
+
+// Glance is Recall for who needs no values: of a document that lies in the object store it gives the stub. Nil where
+// there is none.
+func (j *Journal) Glance(ctx context.Context, id string) (*event.Run, error) {
+	if r, ok := j.recent.Get(id); ok && r.run != nil {
+		return r.run, nil
+	}
+	run, _, err := j.bus.Stub(ctx, id)
+	if errors.Is(err, bus.ErrNotFound) {
+		return nil, nil //nolint:nilnil // no run is an answer, not a failure
+	}
+	if err != nil {
+		return nil, fmt.Errorf("load run %s: %w", id, err)
+	}
+	return run, nil
 }
 
 // Recent gives the document as this journal last saw it, or nil where it does not remember it.
@@ -64,7 +81,7 @@ func (j *Journal) Recent(id string) *event.Run {
 
 // Load gives the document as it is, or nil and revision 0 where there is none.
 func (j *Journal) Load(ctx context.Context, id string) (*event.Run, Revision, error) {
-	e, err := j.bucket.Get(ctx, id)
+	doc, err := j.bus.Run(ctx, id)
 	if errors.Is(err, bus.ErrNotFound) {
 		j.recent.Remove(id)
 		return nil, 0, nil
@@ -72,15 +89,14 @@ func (j *Journal) Load(ctx context.Context, id string) (*event.Run, Revision, er
 	if err != nil {
 		return nil, 0, fmt.Errorf("load run %s: %w", id, err)
 	}
-	run := new(event.Run)
-	if err := json.Unmarshal(e.Value, run); err != nil {
-		return nil, 0, fmt.Errorf("read the document of run %s: %w", id, err)
+	if doc.Object != nil {
+		j.recent.Add(id, remembered{rev: Revision(doc.Revision), object: doc.Object.Name})
 	}
-	return run, Revision(e.Revision), nil
+	return doc.Run, Revision(doc.Revision), nil
 }
 
-// Save stores the document when its revision is still rev, else it gives ErrConflict. It gives the document as stored
-// as well.
+// Save stores the document when its revision is still rev, else it gives ErrConflict. It gives as well what is stored in
+// the bucket runs: the document, or its stub.
 func (j *Journal) Save(ctx context.Context, run *event.Run, rev Revision) (Revision, []byte, error) {
 	data, err := json.Marshal(run)
 	if err != nil {
@@ -90,15 +106,30 @@ func (j *Journal) Save(ctx context.Context, run *event.Run, rev Revision) (Revis
 	if run.Status.Ended() {
 		ttl = j.keep
 	}
-	next, err := j.bucket.Update(ctx, run.ID, data, uint64(rev), ttl)
+	if len(data) > j.bus.Inline() {
+		return j.saveLarge(ctx, run, rev, data, ttl)
+	}
+	next, err := j.update(ctx, run, rev, data, ttl)
 	if err != nil {
-		j.recent.Remove(run.ID)
-		return 0, nil, fmt.Errorf("save run %s: %w", run.ID, err)
+		return 0, nil, err
 	}
-	if run.Status.Ended() {
-		j.recent.Remove(run.ID)
-	} else {
-		j.recent.Add(run.ID, remembered{run, Revision(next)})
+	if !run.Status.Ended() {
+		j.recent.Add(run.ID, remembered{run: run, rev: next})
 	}
-	return Revision(next), data, nil
+	return next, data, nil
+}
+
+// update stores a value, and forgets what was remembered of the run.
+func (j *Journal) update(ctx context.Context, run *event.Run, rev Revision, data []byte, ttl time.Duration) (Revision, error) {
+	was, _ := j.recent.Peek(run.ID)
+	next, err := j.runs.Update(ctx, run.ID, data, uint64(rev), ttl)
+	j.recent.Remove(run.ID)
+	if err != nil {
+		return 0, fmt.Errorf("save run %s: %w", run.ID, err)
+	}
+	if was.object != "" && was.rev == rev {
+		// Nobody refers to it any more. Should this fail, Sweep finds it.
+		_ = j.objects.Delete(ctx, was.object)
+	}
+	return Revision(next), nil
 }

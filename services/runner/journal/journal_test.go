@@ -10,7 +10,6 @@ import (
 	"github.com/switchbackhq/switchback/pkg/bus"
 	"github.com/switchbackhq/switchback/pkg/bus/bustest"
 	"github.com/switchbackhq/switchback/pkg/event"
-	"github.com/switchbackhq/switchback/pkg/subject"
 	"github.com/switchbackhq/switchback/services/runner/journal"
 )
 
@@ -21,7 +20,7 @@ func TestSaveIsFenced(t *testing.T) {
 	if err := b.Provision(t.Context(), bus.Layout{}); err != nil {
 		t.Fatal(err)
 	}
-	one, two := journal.New(b.Bucket(subject.BucketRuns), time.Hour), journal.New(b.Bucket(subject.BucketRuns), time.Hour)
+	one, two := journal.New(b, time.Hour), journal.New(b, time.Hour)
 	ctx := t.Context()
 
 	if run, rev, err := one.Load(ctx, "r"); run != nil || rev != 0 || err != nil {
@@ -63,7 +62,7 @@ func TestOnlyEndedRunsExpire(t *testing.T) {
 	if err := b.Provision(t.Context(), bus.Layout{}); err != nil {
 		t.Fatal(err)
 	}
-	j := journal.New(b.Bucket(subject.BucketRuns), time.Second)
+	j := journal.New(b, time.Second)
 	if _, _, err := j.Save(t.Context(), &event.Run{ID: "asleep", Status: event.StatusWaiting}, 0); err != nil {
 		t.Fatal(err)
 	}

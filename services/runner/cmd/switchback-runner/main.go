@@ -25,6 +25,7 @@ func main() {
 		Streams: []string{
 			subject.StreamRuns, subject.StreamWaits, subject.BucketStream(subject.BucketRuns), subject.BucketStream(subject.BucketGateways), subject.BucketStream(subject.BucketDefinitions),
 			subject.BucketStream(subject.BucketSlots),
+			subject.ObjectStream(subject.BucketPayloads), subject.ObjectStream(subject.BucketDocuments),
 		},
 		Publishes: []string{subject.RunRequest("probe"), subject.Wait("probe"), subject.Dead("request", "probe")},
 	}, settings{}, func(env boot.Env, s settings) (supervise.Service, error) {
