@@ -122,6 +122,42 @@ func (c *Client) Await(runID, status string) *Run {
 	return run
 }
 
+// Whole gives a run document, from the object store where the bucket holds a stub.
+func (c *Client) Whole(runID string) *Run {
+	c.t.Helper()
+	ctx := c.t.Context()
+	kv, err := c.JS.KeyValue(ctx, "runs")
+	if err != nil {
+		c.t.Fatal(err)
+	}
+	e, err := kv.Get(ctx, runID)
+	if err != nil {
+		c.t.Fatal(err)
+	}
+	data := e.Value()
+	var stub struct {
+		Object *struct {
+			Bucket string `json:"bucket"`
+			Name   string `json:"name"`
+		} `json:"object"`
+	}
+	err = json.Unmarshal(data, &stub)
+	if err == nil && stub.Object != nil {
+		var store jetstream.ObjectStore
+		if store, err = c.JS.ObjectStore(ctx, stub.Object.Bucket); err == nil {
+			data, err = store.GetBytes(ctx, stub.Object.Name)
+		}
+	}
+	run := new(Run)
+	if err == nil {
+		err = json.Unmarshal(data, run)
+	}
+	if err != nil {
+		c.t.Fatalf("read run %s: %v", runID, err)
+	}
+	return run
+}
+
 // Waits counts the waits that stand for callbacks.
 func (c *Client) Waits(ctx context.Context) (int, error) {
 	kv, err := c.JS.KeyValue(ctx, "waits")
