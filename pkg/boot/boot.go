@@ -171,7 +171,7 @@ func serve(ctx context.Context, service Service, s *Settings, log *slog.Logger, 
 	connecting, cancel := context.WithTimeout(ctx, connectTimeout)
 	defer cancel()
 	b, err := bus.Connect(connecting, bus.Options{
-		URL: s.NATS.URL, Name: "switchback-" + service.Name, Login: s.NATS.Login(), InboxPrefix: s.NATS.InboxPrefix, Logger: log,
+		URL: s.NATS.URL, Name: "switchback-" + service.Name, Login: s.NATS.Login(), Logger: log,
 		KeepCallbacks: s.Streams.KeepCallbacks, MaxInline: int(s.Streams.MaxInline), MaxObject: int(s.Streams.MaxObject),
 		Probe: service.Publishes,
 	})

@@ -47,7 +47,7 @@ type NATS struct {
 func (n NATS) Login() bus.Login {
 	return bus.Login{
 		User: n.User, Password: n.Password.Reveal(), CredentialsFile: n.Credentials, NkeyFile: n.NkeyFile,
-		CAFile: n.CAFile, CertFile: n.CertFile, KeyFile: n.KeyFile,
+		CAFile: n.CAFile, CertFile: n.CertFile, KeyFile: n.KeyFile, InboxPrefix: n.InboxPrefix,
 	}
 }
 

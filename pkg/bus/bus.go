@@ -29,8 +29,6 @@ type Options struct {
 	}
 	Name string // shown in the server's list of connections
 	Login
-	// InboxPrefix begins the subjects that answers come on, where permissions want a certain one.
-	InboxPrefix string
 	// Domain is that of the JetStream to work with, where it is not the server's own.
 	Domain         string
 	Logger         *slog.Logger
@@ -204,9 +202,6 @@ func (b *Bus) natsOptions() []nats.Option {
 	}
 	if b.o.InProcess != nil {
 		opts = append(opts, nats.InProcessServer(b.o.InProcess))
-	}
-	if b.o.InboxPrefix != "" {
-		opts = append(opts, nats.CustomInboxPrefix(b.o.InboxPrefix))
 	}
 	return opts
 }

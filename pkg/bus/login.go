@@ -21,6 +21,8 @@ type Login struct {
 	CAFile          string // authorities that the server's certificate may come from, in PEM; default: the system's
 	CertFile        string // our certificate and its key, in PEM, where the server asks for one
 	KeyFile         string
+	// InboxPrefix begins the subjects that answers come on, where this user may not take them on any.
+	InboxPrefix string
 }
 
 // options are what nats.go makes of it. A file that cannot be used is an error here: trying again would not mend it.
@@ -36,6 +38,9 @@ func (l Login) options() ([]nats.Option, error) {
 	var opts []nats.Option
 	if l.User != "" {
 		opts = append(opts, nats.UserInfo(l.User, l.Password))
+	}
+	if l.InboxPrefix != "" {
+		opts = append(opts, nats.CustomInboxPrefix(l.InboxPrefix))
 	}
 	if l.CredentialsFile != "" {
 		opts = append(opts, nats.UserCredentials(l.CredentialsFile))

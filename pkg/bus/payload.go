@@ -31,8 +31,8 @@ func (b *Bus) publishLarge(ctx context.Context, o *outgoing, kind string, ttl ti
 	o.set(subject.HeaderObjectSize, strconv.FormatInt(ref.Size, 10))
 	o.set(subject.HeaderObjectDigest, ref.Digest)
 	a, err := b.publish(ctx, o)
-	if err == nil && a.Duplicate {
-		// The message stored before has an object of its own. Should this fail, its age removes it.
+	if err == nil && a.Duplicate && !b.checkOnly.Load() {
+		// The message stored before has an object of its own. Where this fails, or is not this user's to do, its age removes it.
 		_ = objects.Delete(ctx, ref.Name)
 	}
 	return a, err

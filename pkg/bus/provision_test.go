@@ -88,7 +88,7 @@ func restricted(o *server.Options) {
 }
 
 func as(s *bustest.Server, user string, probe ...string) bus.Options {
-	return bus.Options{URL: s.URL(), Login: bus.Login{User: user, Password: "p"}, InboxPrefix: "_INBOX_" + user, Probe: probe}
+	return bus.Options{URL: s.URL(), Login: bus.Login{User: user, Password: "p", InboxPrefix: "_INBOX_" + user}, Probe: probe}
 }
 
 // A user who may not make streams is told so at once, and what to do.

@@ -268,7 +268,7 @@ func TestPublishForbidden(t *testing.T) {
 	if err := bustest.Connect(t, bus.Options{URL: at("all")}).Provision(t.Context(), bus.Layout{}); err != nil {
 		t.Fatal(err)
 	}
-	b := bustest.Connect(t, bus.Options{URL: at("little"), InboxPrefix: "_INBOX_L", Probe: []string{"callback.probe"}, PublishTimeout: time.Second})
+	b := bustest.Connect(t, bus.Options{URL: at("little"), Login: bus.Login{InboxPrefix: "_INBOX_L"}, Probe: []string{"callback.probe"}, PublishTimeout: time.Second})
 	if err := b.Ready(t.Context()); err != nil {
 		t.Errorf("ready with no more permissions than needed: %v", err)
 	}

@@ -76,7 +76,8 @@ func Binary(t testing.TB, name string) string {
 		}
 		const m = "github.com/switchbackhq/switchback/"
 		cmd := exec.Command("go", "build", "-o", built.dir, m+"cmd/switchback",
-			m+"services/listener/cmd/switchback-listener", m+"services/runner/cmd/switchback-runner")
+			m+"services/listener/cmd/switchback-listener", m+"services/runner/cmd/switchback-runner",
+			m+"services/gateway/cmd/switchback-gateway")
 		cmd.Dir = root
 		if out, err := cmd.CombinedOutput(); err != nil {
 			built.err = fmt.Errorf("%w: %s", err, out)
@@ -260,8 +261,14 @@ func (n *NATS) URL() string { return "nats://" + n.Addr() }
 // Service runs switchback-listener or -runner on this NATS.
 func (n *NATS) Service(name, file string, env ...string) *Process {
 	n.t.Helper()
-	admin := "127.0.0.1:" + strconv.Itoa(FreePort(n.t))
-	p := Start(n.t, filepath.Dir(file), env, Binary(n.t, "switchback-"+name), "-f", file, "--nats", n.URL(), "--admin-addr", admin, "--log-format", "text")
+	return Service(n.t, name, file, append(env, "SWITCHBACK_NATS_URL="+n.URL()))
+}
+
+// Service runs a service on the NATS that env names.
+func Service(t testing.TB, name, file string, env []string) *Process {
+	t.Helper()
+	admin := "127.0.0.1:" + strconv.Itoa(FreePort(t))
+	p := Start(t, filepath.Dir(file), env, Binary(t, "switchback-"+name), "-f", file, "--admin-addr", admin, "--log-format", "text")
 	p.admin = admin
 	return p
 }

@@ -147,11 +147,13 @@ type login struct {
 	CAFile      string `name:"nats-ca-file" env:"SWITCHBACK_NATS_CA_FILE" hidden:""`
 	CertFile    string `name:"nats-cert-file" env:"SWITCHBACK_NATS_CERT_FILE" hidden:""`
 	KeyFile     string `name:"nats-key-file" env:"SWITCHBACK_NATS_KEY_FILE" hidden:""`
+	InboxPrefix string `name:"nats-inbox-prefix" env:"SWITCHBACK_NATS_INBOX_PREFIX" hidden:""`
 }
 
 func (l *login) bus() bus.Login {
 	return bus.Login{
 		User: l.User, Password: l.Password, CredentialsFile: l.Credentials, NkeyFile: l.NkeyFile, CAFile: l.CAFile, CertFile: l.CertFile, KeyFile: l.KeyFile,
+		InboxPrefix: l.InboxPrefix,
 	}
 }
 

@@ -79,7 +79,7 @@ func Run(ctx context.Context, o Options) (err error) {
 		out.say("NATS", "Ready on %s, data in %s", server.URL(), o.Embedded.Dir)
 		return serve(ctx, o, doc, connection, out)
 	}
-	connection.URL, connection.Login, connection.InboxPrefix = o.NATS, o.Settings.NATS.Login(), o.Settings.NATS.InboxPrefix
+	connection.URL, connection.Login = o.NATS, o.Settings.NATS.Login()
 	return serve(ctx, o, doc, connection, out)
 }
 
