@@ -132,12 +132,13 @@ func (x *mux) borrow(ctx context.Context, m *nats.Msg, deadline time.Time) (*slo
 	s.mu.Lock()
 	s.use++
 	s.busy, s.deadline = true, deadline
-	var b [24]byte
-	t := strconv.AppendInt(b[:0], int64(s.n), 36)
-	t = append(t, '_')
-	t = strconv.AppendUint(t, uint64(s.use), 36)
+	use := s.use
 	s.mu.Unlock()
-	m.Reply = x.prefix + string(t)
+	var b [64]byte
+	reply := append(b[:0], x.prefix...)
+	reply = append(strconv.AppendInt(reply, int64(s.n), 36), '_')
+	// A new one each time: an answer that comes twice, as when a stream changes its leader, must not be taken for the next one's.
+	m.Reply = string(strconv.AppendUint(reply, uint64(use), 36))
 	return s, nil
 }
 

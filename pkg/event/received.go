@@ -1,22 +1,25 @@
 package event
 
-import "time"
+import (
+	"net/netip"
+	"time"
+)
 
-// Received is the record of one request to a listener's endpoint. Its body is the payload of the message that holds it,
-// as it was sent; the rest is a header.
+// Received is the record of one request to a listener's endpoint. The message that holds it is a line of JSON, and behind it
+// the request's body as it was sent.
 type Received struct {
-	Seq      uint64    `json:"seq,omitempty"` // place in the stream of records; zero before it is stored
-	ID       string    `json:"id"`            // the request's
-	At       time.Time `json:"at"`
-	Listener string    `json:"listener"`
-	Endpoint string    `json:"endpoint"` // its path as in the file
-	Method   string    `json:"method"`
-	Path     string    `json:"path"`
-	Query    string    `json:"query,omitempty"`
-	Remote   string    `json:"remote"`
-	Verdict  string    `json:"verdict"`
-	Status   int       `json:"status"` // of the answer
-	Error    string    `json:"error,omitempty"`
+	Seq      uint64     `json:"seq,omitempty"` // place in the stream of records; zero before it is stored
+	ID       string     `json:"id"`            // the request's
+	At       time.Time  `json:"at"`
+	Listener string     `json:"listener"`
+	Endpoint string     `json:"endpoint"` // its path as in the file
+	Method   string     `json:"method"`
+	Path     string     `json:"path"`
+	Query    string     `json:"query,omitempty"`
+	Remote   netip.Addr `json:"remote"` // the zero Addr where it is not known
+	Verdict  string     `json:"verdict"`
+	Status   int        `json:"status"` // of the answer
+	Error    string     `json:"error,omitempty"`
 
 	Items []ReceivedItem `json:"items,omitempty"`
 	More  int            `json:"more_items,omitempty"` // that are not listed
@@ -37,3 +40,6 @@ type ReceivedItem struct {
 	Duplicate bool    `json:"duplicate,omitempty"`
 	Error     string  `json:"error,omitempty"`
 }
+
+// HeaderField is a line of a request's header.
+type HeaderField struct{ Name, Value []byte }

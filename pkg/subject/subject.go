@@ -55,7 +55,6 @@ const (
 	HeaderReceivedAt = "Switchback-Received-At"
 	HeaderReason     = "Switchback-Reason"
 	HeaderUsed       = "Switchback-Used"
-	HeaderRecord     = "Switchback-Record"
 	HeaderTrace      = "traceparent"
 
 	// HeaderObject says that the payload lies in BucketPayloads under this name; size and digest may be left out.

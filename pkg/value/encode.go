@@ -49,7 +49,7 @@ func appendValue(b []byte, v any, depth int) ([]byte, error) {
 	case nil:
 		return append(b, "null"...), nil
 	case string:
-		return appendString(b, v), nil
+		return AppendString(b, v), nil
 	case bool:
 		return strconv.AppendBool(b, v), nil
 	case int64:
@@ -114,7 +114,7 @@ func appendMap(b []byte, m map[string]any, depth int) ([]byte, error) {
 		if i > 0 {
 			b = append(b, ',')
 		}
-		b = append(appendString(b, k), ':')
+		b = append(AppendString(b, k), ':')
 		var err error
 		if b, err = appendValue(b, m[k], depth); err != nil {
 			return nil, err
@@ -151,7 +151,8 @@ func appendFloat(b []byte, f float64) []byte {
 
 const hexDigits = "0123456789abcdef"
 
-func appendString(b []byte, s string) []byte {
+// AppendString appends s as a JSON string. Bytes that are not UTF-8 become U+FFFD.
+func AppendString[S string | []byte](b []byte, s S) []byte {
 	b = append(b, '"')
 	from := 0
 	for i := 0; i < len(s); {
@@ -178,7 +179,7 @@ func appendString(b []byte, s string) []byte {
 			from = i
 			continue
 		}
-		r, n := utf8.DecodeRuneInString(s[i:])
+		r, n := utf8.DecodeRune([]byte(s[i:min(i+utf8.UTFMax, len(s))]))
 		if r == utf8.RuneError && n == 1 {
 			b = append(append(b, s[from:i]...), "\ufffd"...)
 			from = i + 1

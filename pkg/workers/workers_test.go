@@ -34,7 +34,7 @@ func TestEverythingRuns(t *testing.T) {
 }
 
 // Go does not wait for those that are at work.
-func TestGoNeverWaits(t *testing.T) {
+func TestGoNeverWaits(*testing.T) {
 	p := workers.New(1)
 	const n = 100
 	var all sync.WaitGroup

@@ -8,6 +8,7 @@ import (
 	"github.com/switchbackhq/switchback/pkg/compose"
 	"github.com/switchbackhq/switchback/pkg/event"
 	"github.com/switchbackhq/switchback/pkg/fault"
+	"github.com/switchbackhq/switchback/pkg/subject"
 	"github.com/switchbackhq/switchback/services/listener/ingress"
 	"github.com/switchbackhq/switchback/services/listener/verify"
 )
@@ -20,6 +21,7 @@ type endpoint struct {
 
 	requests map[verdict]prometheus.Counter
 	items    map[event.Outcome]prometheus.Counter
+	records  map[verdict]string // the subject of their records
 }
 
 // verdict is what became of a request. A refused one has its fault's code.
@@ -49,9 +51,10 @@ func verdicts() []verdict {
 
 // newEndpoint prepares the counters of an endpoint; the path is "" for requests that none takes.
 func newEndpoint(m *metrics, listener, path string) *endpoint {
-	e := &endpoint{requests: map[verdict]prometheus.Counter{}, items: map[event.Outcome]prometheus.Counter{}}
+	e := &endpoint{requests: map[verdict]prometheus.Counter{}, items: map[event.Outcome]prometheus.Counter{}, records: map[verdict]string{}}
 	for _, v := range verdicts() {
 		e.requests[v] = m.requests.WithLabelValues(listener, path, string(v))
+		e.records[v] = subject.Received(listener, path, string(v))
 	}
 	if path != "" {
 		for _, o := range []event.Outcome{event.Succeeded, event.Failed, event.Progress, runRequested} {

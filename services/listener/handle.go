@@ -28,13 +28,14 @@ type job struct {
 	fates    []fate
 	err      error      // why it was not accepted
 	span     trace.Span // nil while tracing is off
+	path     string     // of the request before, as a rule this one's as well
 }
 
 func (j *job) reset() {
 	j.Reset()
 	clear(j.items)
 	clear(j.fates)
-	*j = job{Request: j.Request, items: j.items[:0], fates: j.fates[:0]}
+	*j = job{Request: j.Request, items: j.items[:0], fates: j.fates[:0], path: j.path}
 	if cap(j.fates) > keepFates {
 		j.items, j.fates = nil, nil
 	}
@@ -76,7 +77,10 @@ func (s *server) describe(ctx *fasthttp.RequestCtx, j *job) {
 		r.ID = newID(r.ReceivedAt)
 	}
 	r.Method = string(h.Method())
-	r.Path = string(ctx.URI().PathOriginal())
+	if path := ctx.URI().PathOriginal(); string(path) != j.path {
+		j.path = string(path)
+	}
+	r.Path = j.path
 	r.Query = string(ctx.URI().QueryString())
 	r.Header, r.Body, r.MaxBody, r.Env = h, ctx.Request.Body(), s.maxBody, s.getenv
 	r.Remote, j.proxied = s.remote(ctx)

@@ -19,12 +19,14 @@ import (
 	"go.uber.org/goleak"
 
 	"github.com/switchbackhq/switchback/pkg/bus"
+	"github.com/switchbackhq/switchback/pkg/bus/bustest"
 	"github.com/switchbackhq/switchback/pkg/compose"
 	"github.com/switchbackhq/switchback/pkg/event"
 	"github.com/switchbackhq/switchback/services/listener"
 )
 
 func TestMain(m *testing.M) {
+	bustest.Main()
 	// fasthttp keeps the Date header of the whole process up to date with one goroutine.
 	goleak.VerifyTestMain(m, goleak.IgnoreAnyFunction("github.com/valyala/fasthttp.updateServerDate.func1"))
 }

@@ -1,7 +1,6 @@
 package listener
 
 import (
-	"bytes"
 	"context"
 	"log/slog"
 	"net/url"
@@ -26,8 +25,10 @@ const (
 	recordBody  = 256 << 10 // kept of a body
 	recordItems = 100       // listed of a request
 	recordClose = 5 * time.Second
-	masked      = "***"
 )
+
+// masked stands for a secret.
+var masked = []byte("***")
 
 // recorder keeps a record of each request, behind the answer and never in its way: what finds no room is dropped and
 // counted.
@@ -42,13 +43,16 @@ type recorder struct {
 	stored, dropped, lost prometheus.Counter
 }
 
-// entry is a request on its way to its record.
+// entry is a request on its way to its record. It is reused.
 type entry struct {
-	event.Received
+	subject string
+	message []byte // as it is stored
 
-	endpoint *endpoint
-	header   []byte // name, line feed, value, line feed, …
-	body     []byte
+	// What the message is made from, and not kept longer.
+	about    event.Received
+	header   []event.HeaderField
+	secret   []string                      // headers to be masked besides those that are known
+	addField func(name, value []byte) bool // a bound method is made once
 }
 
 func newRecorder(store Store, m *metrics, log *slog.Logger) *recorder {
@@ -56,56 +60,78 @@ func newRecorder(store Store, m *metrics, log *slog.Logger) *recorder {
 		store: store, queue: make(chan *entry, recordQueue), log: log, storm: rate.Sometimes{First: 1, Interval: 10 * time.Second},
 		stored: m.records.WithLabelValues("stored"), dropped: m.records.WithLabelValues("dropped"), lost: m.records.WithLabelValues("lost"),
 	}
-	r.entries.New = func() any { return new(entry) }
+	r.entries.New = func() any {
+		e := new(entry)
+		e.addField = e.field
+		return e
+	}
 	return r
 }
 
 // add takes note of a request that has been answered. It copies what it keeps, and never waits.
 func (r *recorder) add(s *server, j *job, v verdict, status int) {
-	size := int64(min(len(j.Body), recordBody))
+	e := r.entries.Get().(*entry) //nolint:forcetypeassert // made by New
+	e.write(s, j, v, status)
+	size := int64(len(e.message))
 	if r.pending.Add(size) > recordBytes {
-		r.drop(size)
+		r.drop(e)
 		return
 	}
-	e := r.entries.Get().(*entry) //nolint:forcetypeassert // made by New
-	e.Received = event.Received{
-		ID: j.ID, At: j.ReceivedAt, Listener: s.conf.ID, Endpoint: j.endpoint.Path, Method: j.Method, Path: j.Path, Query: j.Query,
-		Remote: j.Remote.String(), Verdict: string(v), Status: status, BodySize: len(j.Body), Items: e.Items[:0],
-	}
-	e.endpoint, e.header, e.body = j.endpoint, e.header[:0], e.body[:0]
-	if j.err != nil {
-		e.Error = detail(j.err)
-	}
-	for i := range j.fates {
-		if i == recordItems {
-			e.More = len(j.fates) - i
-			break
-		}
-		f := &j.fates[i]
-		item := event.ReceivedItem{ID: strings.Clone(f.id), Outcome: f.outcome, Seq: f.seq, Run: f.run, Duplicate: f.duplicate}
-		if f.err != nil {
-			item.Error = f.reason()
-		}
-		e.Items = append(e.Items, item)
-	}
-	for name, v := range j.Header.All() {
-		e.header = append(append(append(append(e.header, name...), '\n'), v...), '\n')
-	}
-	if s.conf.Record == "full" {
-		e.body = append(e.body, j.Body[:size]...)
-	}
-	e.Cut = len(e.body) < len(j.Body)
-	e.Body = e.body
 	select {
 	case r.queue <- e:
 	default:
-		r.giveBack(e)
-		r.drop(size)
+		r.drop(e)
 	}
 }
 
-func (r *recorder) drop(size int64) {
-	r.pending.Add(-size)
+// write makes the message of the record.
+func (e *entry) write(s *server, j *job, v verdict, status int) {
+	e.subject, e.secret = j.endpoint.records[v], j.endpoint.masks.Headers
+	e.about = event.Received{
+		ID: j.ID, At: j.ReceivedAt, Listener: s.conf.ID, Endpoint: j.endpoint.Path, Method: j.Method, Path: j.Path, Remote: j.Remote,
+		Verdict: string(v), Status: status, BodySize: len(j.Body), Items: e.about.Items[:0], Masked: e.about.Masked[:0],
+	}
+	e.about.Query = e.plainQuery(j)
+	if j.err != nil {
+		e.about.Error = detail(j.err)
+	}
+	for i := range j.fates {
+		if i == recordItems {
+			e.about.More = len(j.fates) - i
+			break
+		}
+		f := &j.fates[i]
+		item := event.ReceivedItem{ID: f.id, Outcome: f.outcome, Seq: f.seq, Run: f.run, Duplicate: f.duplicate}
+		if f.err != nil {
+			item.Error = f.reason()
+		}
+		e.about.Items = append(e.about.Items, item)
+	}
+	e.header = e.header[:0]
+	j.Header.All()(e.addField)
+	if s.conf.Record == "full" {
+		e.about.Body = j.Body[:min(len(j.Body), recordBody)]
+	}
+	e.about.Cut = len(e.about.Body) < len(j.Body)
+	e.message = bus.AppendReceived(e.message[:0], &e.about, e.header)
+	// Nothing may refer to the request, which is used again.
+	clear(e.about.Items)
+	clear(e.header)
+	e.about.Body = nil
+}
+
+// field takes one line of the header.
+func (e *entry) field(name, text []byte) bool {
+	if secretName(name) || containsFold(e.secret, name) {
+		text = masked
+		e.mask(string(name))
+	}
+	e.header = append(e.header, event.HeaderField{Name: name, Value: text})
+	return true
+}
+
+func (r *recorder) drop(e *entry) {
+	r.giveBack(e)
 	r.dropped.Inc()
 	r.storm.Do(func() { r.log.Warn("records of requests are dropped: they come faster than NATS stores them") })
 }
@@ -144,67 +170,61 @@ func (r *recorder) run(ctx context.Context) {
 
 func (r *recorder) send(ctx context.Context, e *entry, wait bool) error {
 	defer r.giveBack(e)
-	r.pending.Add(-int64(min(e.BodySize, recordBody)))
-	e.mask()
-	m, err := bus.ReceivedMessage(&e.Received)
-	if err != nil {
-		return err
-	}
 	if wait {
-		_, err = r.store.Publish(ctx, m)
+		_, err := r.store.Publish(ctx, &bus.Message{Subject: e.subject, Data: e.message})
 		return err
 	}
-	return r.store.Notify(m.Subject, m.Header, m.Data)
+	return r.store.Notify(e.subject, nil, e.message)
 }
 
 func (r *recorder) giveBack(e *entry) {
-	clear(e.Items)
-	if cap(e.body) > keepRecord || cap(e.header) > keepRecord {
-		return
+	r.pending.Add(-int64(len(e.message)))
+	if cap(e.message) <= keepRecord {
+		r.entries.Put(e)
 	}
-	e.Received, e.endpoint = event.Received{Items: e.Items[:0]}, nil
-	r.entries.Put(e)
 }
 
 // keepRecord bounds what a reused entry holds on to.
 const keepRecord = 64 << 10
 
-// mask writes header and query without their secrets.
-func (e *entry) mask() {
-	e.Header = map[string][]string{}
-	for rest := e.header; len(rest) > 0; {
-		var name, v []byte
-		name, rest, _ = bytes.Cut(rest, []byte{'\n'})
-		v, rest, _ = bytes.Cut(rest, []byte{'\n'})
-		key, text := string(name), string(v)
-		if secretName(key) || containsFold(e.endpoint.masks.Headers, key) {
-			if text = masked; !slices.Contains(e.Masked, key) {
-				e.Masked = append(e.Masked, key)
-			}
-		}
-		e.Header[key] = append(e.Header[key], text)
+// mask notes whose value is not kept.
+func (e *entry) mask(name string) {
+	if !slices.Contains(e.about.Masked, name) {
+		e.about.Masked = append(e.about.Masked, name)
 	}
-	if e.Query == "" {
-		return
+}
+
+// plainQuery is the query without its secrets.
+func (e *entry) plainQuery(j *job) string {
+	if j.Query == "" {
+		return ""
 	}
-	pairs := strings.Split(e.Query, "&")
+	pairs := strings.Split(j.Query, "&")
 	for i, pair := range pairs {
 		name, _, given := strings.Cut(pair, "=")
-		if plain, err := url.QueryUnescape(name); given && (err != nil || secretName(plain) || containsFold(e.endpoint.masks.Query, plain)) {
-			pairs[i] = name + "=" + masked
-			e.Masked = append(e.Masked, "?"+name)
+		if plain, err := url.QueryUnescape(name); given && (err != nil || secretName([]byte(plain)) || containsFold(j.endpoint.masks.Query, []byte(plain))) {
+			pairs[i] = name + "=" + string(masked)
+			e.mask("?" + name)
 		}
 	}
-	e.Query = strings.Join(pairs, "&")
+	return strings.Join(pairs, "&")
 }
 
-func containsFold(names []string, name string) bool {
-	return slices.ContainsFunc(names, func(n string) bool { return strings.EqualFold(n, name) })
+func containsFold(names []string, name []byte) bool {
+	return slices.ContainsFunc(names, func(n string) bool { return len(n) == len(name) && strings.EqualFold(n, string(name)) })
 }
 
-// secretName tells names that are known to carry secrets, or signatures that could be used again.
-func secretName(name string) bool {
-	name = strings.ToLower(name)
-	return slices.ContainsFunc([]string{"authorization", "cookie", "signature", "hmac", "token", "secret", "password", "api-key", "apikey", "api_key"},
-		func(part string) bool { return strings.Contains(name, part) })
+// secretParts are what names have in them that are known to carry secrets, or signatures that could be used again.
+var secretParts = [...]string{"authorization", "cookie", "signature", "hmac", "token", "secret", "password", "api-key", "apikey", "api_key"}
+
+// secretName tells such names, in whatever case.
+func secretName(name []byte) bool {
+	for _, part := range secretParts {
+		for i := range len(name) - len(part) + 1 {
+			if name[i]|0x20 == part[0] && strings.EqualFold(string(name[i:i+len(part)]), part) {
+				return true
+			}
+		}
+	}
+	return false
 }

@@ -16,7 +16,7 @@ import (
 )
 
 // BenchmarkRun is a whole run with one callback, 64 at once, with the server and the outside service in the process. What it
-// allocates is worth comparing, also on a busy machine: go test -run ^$ -bench Run -benchmem -memprofile mem.out ./services/runner
+// allocates is worth comparing, also on a busy machine: go test -run ^$ -bench Run -benchmem -memprofile mem.out ./services/runner.
 func BenchmarkRun(b *testing.B) {
 	client := bustest.Start(b).Provisioned(bus.Layout{})
 	keys := make(chan string, 64)

@@ -34,7 +34,7 @@ func NewCallback(listener string, c *compose.Callback) *Endpoint {
 	return &Endpoint{
 		Path: c.Path, Method: c.Method, Callback: c, scope: listener + " " + c.Method + " " + c.Path,
 		when: newProjection(c.When), bulk: c.Bulk, item: newProjection(c.Item),
-		identify: newProjection(c.IdentifyBy), status: newProjection(c.Status), result: newProjection(c.Result),
+		identify: newProjection(c.IdentifyBy), status: newProjection(c.Status).expecting(c.SuccessWhen, c.FailWhen), result: newProjection(c.Result),
 		progress: newProjection(c.Progress), failure: newProjection(c.Error), dedupe: newProjection(c.DedupeBy),
 	}
 }

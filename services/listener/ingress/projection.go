@@ -21,6 +21,7 @@ type projection struct {
 	json     []byte          // constant
 	keys     [][]byte        // of an object: `"key":`
 	parts    []*projection   // of an object or list
+	words    []string        // texts to be expected of a scalar
 }
 
 type projectionKind uint8
@@ -44,6 +45,14 @@ func newProjection(t *expr.Template) *projection {
 		p = &projection{kind: projectTemplate}
 	}
 	p.template = t
+	return p
+}
+
+// expecting names texts that a scalar often is: they need not be made anew.
+func (p *projection) expecting(words ...[]string) *projection {
+	if p != nil {
+		p.words = slices.Concat(words...)
+	}
 	return p
 }
 
@@ -204,7 +213,7 @@ func (p *projection) scalar(r *Request) (scalar, error) {
 				return scalar{null: true}, nil
 			case rawjson.Object, rawjson.Array: // written in one way only: decoded below
 			default:
-				return scalar{text: raw.Text()}, nil
+				return scalar{text: raw.TextOf(p.words)}, nil
 			}
 		}
 	}

@@ -56,6 +56,11 @@ func TestText(t *testing.T) {
 		if got := parse(t, text).Root().Text(); got != want {
 			t.Errorf("%s: %q, want %q", text, got, want)
 		}
+		for _, words := range [][]string{nil, {"other", want}, {"null", `a\nb\u00e9`, "\"\""}} {
+			if got := parse(t, text).Root().TextOf(words); got != want {
+				t.Errorf("%s among %q: %q, want %q", text, words, got, want)
+			}
+		}
 	}
 }
 

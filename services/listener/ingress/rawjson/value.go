@@ -56,6 +56,26 @@ func (v Value) Text() string {
 	}
 }
 
+// TextOf is Text; where that is one of the words, it is that word.
+func (v Value) TextOf(words []string) string {
+	plain := v
+	switch v.Kind() {
+	case Null:
+		return ""
+	case String:
+		if plain = v[1 : len(v)-1]; bytes.IndexByte(plain, '\\') >= 0 {
+			return v.Text()
+		}
+	default:
+	}
+	for _, w := range words {
+		if string(plain) == w {
+			return w
+		}
+	}
+	return string(plain)
+}
+
 // Member is an object's member with the name, or nil. Of several, the last.
 func (v Value) Member(name string) Value {
 	if v.Kind() != Object {
