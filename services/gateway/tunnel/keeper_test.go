@@ -129,6 +129,10 @@ func TestKeeper(t *testing.T) {
 					}
 					return nil
 				}
+				k.Probe = func(context.Context, string) error {
+					<-time.After(time.Millisecond) // behind the first look at the target
+					return nil
+				}
 			},
 			want: []tunnel.State{starting, degraded, up}, runs: 1,
 		},
