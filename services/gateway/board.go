@@ -122,8 +122,13 @@ func (b *board) set(p plan, s tunnel.Status, log *slog.Logger) {
 
 func (b *board) announce(s event.GatewayStatus, log *slog.Logger) {
 	log.Info("the tunnel is up", slog.String("public_url", s.PublicURL), slog.Uint64("generation", s.Generation))
+	b.say(s)
+}
+
+// say tells people a URL.
+func (b *board) say(s event.GatewayStatus) {
 	if b.deps.Out != nil {
-		fmt.Fprintf(b.deps.Out, "[Gateway] Public URL: %s\n", s.PublicURL)
+		fmt.Fprintf(b.deps.Out, "%s%s\n", urlLine, s.PublicURL)
 	}
 	if b.deps.Announce != nil {
 		b.deps.Announce(s)
@@ -162,6 +167,14 @@ func (b *board) standby(p plan) {
 	b.notes[p.port] = &note{plan: p, standby: true, status: event.GatewayStatus{
 		ID: p.id, Port: p.port, Driver: p.driver, Status: string(tunnel.Standby), Since: time.Now().UTC(),
 	}}
+}
+
+// forget drops what is known of a tunnel that another process publishes.
+func (b *board) forget(p plan) {
+	b.mu.Lock()
+	delete(b.notes, p.port)
+	b.mu.Unlock()
+	b.metrics.left(p)
 }
 
 // leaveTime bounds what is published of a tunnel that is closed.

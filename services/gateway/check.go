@@ -44,17 +44,23 @@ func Check(ctx context.Context, c Config, d Deps, id string, tell func(Step)) er
 	if d.Getenv == nil {
 		d.Getenv = os.LookupEnv
 	}
+	inside := newContainers(d)
+	defer inside.close()
 	one := *d.Document
 	one.Gateways = nil
 	for _, g := range d.Document.Gateways {
 		if g.ID == id || len(d.Document.Gateways) == 1 && id == "" {
-			one.Gateways = append(one.Gateways, g)
+			here := *g
+			if here.Driver != compose.Cloudflare {
+				here.Runtime = "native" // the way is the same, and seen from here
+			}
+			one.Gateways = append(one.Gateways, &here)
 		}
 	}
 	if len(one.Gateways) == 0 {
 		return fault.New(fault.NotFound, "the file has no gateway "+strconv.Quote(id), "its gateways are: "+names(d.Document))
 	}
-	groups, err := planned(&one, d.Getenv, c)
+	groups, err := planned(&one, d.Getenv, c, inside)
 	if err != nil {
 		return err
 	}

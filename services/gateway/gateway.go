@@ -19,10 +19,13 @@ import (
 	"github.com/switchbackhq/switchback/pkg/compose"
 	"github.com/switchbackhq/switchback/pkg/event"
 	"github.com/switchbackhq/switchback/pkg/fault"
+	"github.com/switchbackhq/switchback/services/gateway/docker"
 )
 
 // Config is what may be set besides the compose file. A zero value means the default.
 type Config struct {
+	// Gateways are the ids of those to open; none means all.
+	Gateways []string `koanf:"gateways"`
 	// LeaseTTL is how long the tunnels of a process that died stay with it; 15 s.
 	LeaseTTL time.Duration `koanf:"lease_ttl"`
 	// ProbeInterval is how often the public URL of a tunnel that is up is asked; 30 s.
@@ -47,6 +50,11 @@ type Deps struct {
 	Getenv   func(string) (string, bool) // nil: the process's
 	Logger   *slog.Logger                // nil: silent
 	Registry prometheus.Registerer       // nil: no metrics
+	// Of gateways with runtime: docker: how their containers are, the URL of NATS, and whose they are where there is
+	// more than one of us on a machine (default: the working directory's and NATS's).
+	Docker docker.Settings
+	NATS   string
+	Owner  string
 	// Announce is told of every URL that is new and proved. It does not block. Nil: nobody is.
 	Announce func(s event.GatewayStatus)
 	// Load reads the compose file again when the process gets SIGHUP. Nil: the signal is left alone.
@@ -64,6 +72,7 @@ type Gateway struct {
 	log    *slog.Logger
 	holder string
 	board  *board
+	inside containers
 	ready  chan struct{}
 
 	mu      sync.Mutex
@@ -85,7 +94,13 @@ func New(c Config, d Deps) (*Gateway, error) {
 	if c.LeaseTTL < leastTTL || c.ProbeInterval < 0 {
 		return nil, fault.New(fault.Usage, "the gateway's lease_ttl must be 2s or more, and probe_interval not below zero", "")
 	}
-	groups, err := planned(d.Document, d.Getenv, c)
+	for _, id := range c.Gateways {
+		if !slices.ContainsFunc(d.Document.Gateways, func(g *compose.Gateway) bool { return g.ID == id }) {
+			return nil, fault.New(fault.Usage, "the file has no gateway "+id, "name one of its gateways, or none for all")
+		}
+	}
+	inside := newContainers(d)
+	groups, err := planned(d.Document, d.Getenv, c, inside)
 	if err != nil {
 		return nil, err
 	}
@@ -102,7 +117,7 @@ func New(c Config, d Deps) (*Gateway, error) {
 	host, _ := os.Hostname() // only a part of a name
 	return &Gateway{
 		config: c, deps: d, log: d.Logger, holder: host + "-" + rand.Text()[:8], board: newBoard(d, c.LeaseTTL, m),
-		ready: make(chan struct{}), groups: groups, changed: make(chan struct{}, 1),
+		inside: inside, ready: make(chan struct{}), groups: groups, changed: make(chan struct{}, 1),
 	}, nil
 }
 
@@ -117,7 +132,7 @@ func (g *Gateway) Statuses() []event.GatewayStatus { return g.board.all() }
 
 // Reload takes over a changed compose file. Only the tunnels that differ are opened or closed.
 func (g *Gateway) Reload(doc *compose.Document) error {
-	groups, err := planned(doc, g.deps.Getenv, g.config)
+	groups, err := planned(doc, g.deps.Getenv, g.config, g.inside)
 	if err != nil {
 		return err
 	}
@@ -151,6 +166,8 @@ func (g *Gateway) Run(ctx context.Context) error {
 		signal.Notify(hangUp, syscall.SIGHUP)
 		defer signal.Stop(hangUp)
 	}
+	g.inside.sweep(ctx, g.wanted(), g.log)
+	defer g.inside.close()
 	running := map[string]*runningGroup{}
 	defer func() { stopAll(running) }()
 	for {

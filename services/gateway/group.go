@@ -16,8 +16,8 @@ type runningGroup struct {
 	g      *Gateway
 	cancel context.CancelFunc
 	done   chan struct{}
-	driver tunnel.Driver
-	key    string // of the group
+	driver tunnel.Driver // nil: a container holds the tunnels
+	key    string        // of the group
 	lease  string
 	shared bool // several processes may hold it
 
@@ -30,12 +30,18 @@ func (g *Gateway) startGroup(ctx context.Context, w *group) *runningGroup {
 	ctx, cancel := context.WithCancel(ctx)
 	log := g.log.With(slog.Any("gateways", w.ids()))
 	r := &runningGroup{
-		g: g, cancel: cancel, done: make(chan struct{}), driver: w.driver(log), key: w.key, lease: w.lease, shared: w.all,
+		g: g, cancel: cancel, done: make(chan struct{}), key: w.key, lease: w.lease, shared: w.all,
 		group: w, changed: make(chan struct{}, 1),
+	}
+	run := r.run
+	if w.inside != nil {
+		run = r.contain
+	} else {
+		r.driver = w.driver(log)
 	}
 	go func() {
 		defer close(r.done)
-		r.run(ctx, log)
+		run(ctx, log)
 	}()
 	return r
 }

@@ -20,6 +20,7 @@ import (
 	"github.com/switchbackhq/switchback/pkg/expr"
 	"github.com/switchbackhq/switchback/pkg/fault"
 	"github.com/switchbackhq/switchback/pkg/value"
+	"github.com/switchbackhq/switchback/services/gateway/docker"
 	"github.com/switchbackhq/switchback/services/gateway/tunnel"
 )
 
@@ -47,6 +48,8 @@ type group struct {
 	all    bool   // any number of processes may hold it
 	plans  []plan
 	driver func(log *slog.Logger) tunnel.Driver
+	// inside, when not nil, is a container that holds the tunnels in place of this process.
+	inside *docker.Spec
 }
 
 // planner reads the gateways of a document.
@@ -54,14 +57,18 @@ type planner struct {
 	doc    *compose.Document
 	getenv func(string) (string, bool)
 	config Config
+	inside containers
 	groups []*group
 }
 
 // planned gives the groups of a document's gateways; everything that is wrong at once.
-func planned(doc *compose.Document, getenv func(string) (string, bool), c Config) ([]*group, error) {
-	p := &planner{doc: doc, getenv: getenv, config: c}
+func planned(doc *compose.Document, getenv func(string) (string, bool), c Config, inside containers) ([]*group, error) {
+	p := &planner{doc: doc, getenv: getenv, config: c, inside: inside}
 	var errs []error
 	for _, g := range doc.Gateways {
+		if len(c.Gateways) > 0 && !slices.Contains(c.Gateways, g.ID) {
+			continue
+		}
 		if err := p.add(g); err != nil {
 			errs = append(errs, located(g, err))
 		}
@@ -82,8 +89,8 @@ func located(g *compose.Gateway, err error) error {
 }
 
 func (p *planner) add(g *compose.Gateway) error {
-	if g.Runtime == "docker" {
-		return &tunnel.Error{Class: tunnel.Config, Message: "runtime: docker is not there yet for gateways", Hint: "leave runtime out: the gateway then runs in this process"}
+	if g.Runtime == runtimeDocker && g.Driver != compose.Cloudflare {
+		return p.contain(g)
 	}
 	r := &reading{getenv: p.getenv}
 	switch g.Driver {
@@ -199,6 +206,9 @@ func dialTarget(target string) func(ctx context.Context) error {
 		if err != nil {
 			if ctx.Err() != nil {
 				return fmt.Errorf("%s does not answer", target)
+			}
+			if host, _, _ := net.SplitHostPort(target); host == "host.docker.internal" {
+				return fmt.Errorf("nothing listens on %s: what listens on the machine's loopback alone is not reached from a container", target)
 			}
 			return fmt.Errorf("nothing listens on %s", target)
 		}

@@ -19,6 +19,13 @@ func (p *planner) addCloudflare(g *compose.Gateway, r *reading) error {
 	if r.err != nil {
 		return r.err
 	}
+	if g.Runtime == runtimeDocker {
+		e, err := p.inside.engine()
+		if err != nil {
+			return err
+		}
+		s.Engine = e
+	}
 	if s.Binary == "" {
 		s.Binary, _ = p.getenv("CLOUDFLARED_BIN")
 	}
@@ -43,7 +50,7 @@ func (p *planner) addCloudflare(g *compose.Gateway, r *reading) error {
 		pl := p.plan(g, f)
 		pl.through = s.Token == "" // what a token's tunnel leads to is set at Cloudflare
 		pl.hint = "see https://www.cloudflarestatus.com; the name of a quick tunnel may take a minute to be known"
-		group := p.join(keyOf(fmt.Sprintf("cloudflare %s %d %+v", g.ID, f.Local, s)), fmt.Sprintf("%s.%d", g.ID, f.Local), func(log *slog.Logger) tunnel.Driver {
+		group := p.join(keyOf(fmt.Sprintf("cloudflare %s %d %s %+v", g.ID, f.Local, g.Runtime, s)), fmt.Sprintf("%s.%d", g.ID, f.Local), func(log *slog.Logger) tunnel.Driver {
 			s.Log = log
 			return cloudflare.New(s)
 		}, pl)

@@ -20,7 +20,7 @@ func TestLocalhostIsWhereTheContainerFindsIt(t *testing.T) {
 		t.Fatal(err)
 	}
 	for setting, want := range map[string]string{"": "localhost:8090 elsewhere:8091", "proxy": "proxy:8090 elsewhere:8091"} {
-		groups, err := planned(doc, unset, Config{Target: setting})
+		groups, err := planned(doc, unset, Config{Target: setting}, containers{})
 		if err != nil {
 			t.Fatal(err)
 		}

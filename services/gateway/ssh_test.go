@@ -192,6 +192,16 @@ func TestWrongFiles(t *testing.T) {
 		"no gateway":  {"listener: {port: 1, path: /x}", nil, []string{"no gateway"}},
 		"no key file": {ssh("{type: keyfile, username: u, keyfile: /nowhere/key}"), nil, []string{"gateway", "/nowhere/key", "no such file"}},
 		"unset":       {ssh("{type: password, username: u, password: '${env.PW}'}"), nil, []string{"connection.auth.password is empty"}},
+		"no agent within": {
+			"gateway: {type: ssh-tunnel, runtime: docker, port: 8080, connection: {host: h, auth: {type: agent, username: u}}}",
+			[]string{"SSH_AUTH_SOCK=/x"},
+			[]string{"a container does not reach the SSH agent"},
+		},
+		"no NATS for it": {
+			"gateway: {type: http-tunnel, driver: ngrok, runtime: docker, port: 8080}",
+			[]string{"NGROK_AUTHTOKEN=x"},
+			[]string{"needs a NATS server that the container reaches"},
+		},
 		"no agent":    {ssh("{type: agent, username: u}"), nil, []string{"SSH_AUTH_SOCK"}},
 		"two for one": {"gateway: {type: ssh-tunnel, port: [8080, 8081], public_url: https://x.example, connection: {host: h, auth: {type: keyfile, username: u, keyfile: " + key + "}}}", nil, []string{"public_url"}},
 	} {

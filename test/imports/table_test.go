@@ -10,6 +10,7 @@ const (
 	ssh        = "golang.org/x/crypto/ssh/..."
 	otelSDK    = "go.opentelemetry.io/otel/sdk/..."
 	otelExport = "go.opentelemetry.io/otel/exporters/..."
+	moby       = "github.com/moby/moby/..."
 )
 
 // importRule says what packages may import themselves.
@@ -78,6 +79,7 @@ var importRules = []importRule{
 		of: "services/gateway/tunnel", stdlib: true, never: []string{natsClient, natsServer, ngrok, ssh},
 		why: "states, retries, probe and proxy know no driver and no NATS",
 	},
+	{of: "services/gateway/docker", only: []string{"pkg/compose", "pkg/fault"}, why: "containers know no tunnel and no NATS"},
 	{of: "services/gateway/lease", only: []string{"pkg/bus", "pkg/subject"}, why: "who holds a thing is a matter of NATS alone"},
 	{of: "services/gateway/...", only: []string{"pkg/...", "services/gateway/..."}, why: "services meet in subjects, never in imports"},
 	{of: "services/controller/...", only: []string{"pkg/...", "services/controller/..."}, why: "services meet in subjects, never in imports"},
@@ -100,9 +102,11 @@ var reserved = []struct {
 	{natsClient, []string{"pkg/bus"}, "one package speaks NATS, so that what must be right is right once"},
 	{natsServer, []string{"pkg/bus/bustest", "cmd/switchback/..."}, "only the all-in-one command and tests embed a server"},
 	{"pkg/bus/bustest", nil, "it starts servers for tests"},
-	{"testing", []string{"pkg/bus/bustest", "services/gateway/sshtest"}, "production code links no test code"},
+	{"testing", []string{"pkg/bus/bustest", "services/gateway/sshtest", "services/gateway/docker/dockertest"}, "production code links no test code"},
 	{"services/gateway/sshtest", nil, "it starts servers for tests"},
 	{ssh, []string{"services/gateway/ssh", "services/gateway/sshtest"}, "one driver speaks ssh"},
+	{"services/gateway/docker/dockertest", nil, "it makes images for tests"},
+	{moby, []string{"services/gateway/docker", "services/gateway/docker/dockertest"}, "one package speaks to a Docker engine"},
 	{ngrok, []string{"services/gateway/ngrok"}, "one driver speaks to ngrok"},
 	{otelSDK, []string{"pkg/telemetry"}, "where traces go is set up once; everybody else has a Tracer"},
 	{otelExport, []string{"pkg/telemetry"}, "where traces go is set up once; everybody else has a Tracer"},
@@ -120,18 +124,19 @@ type linkRule struct {
 
 var testCode = []string{
 	"testing", "net/http/httptest", "github.com/google/go-cmp/...", "go.uber.org/goleak/...", "pkg/bus/bustest", "services/gateway/sshtest",
+	"services/gateway/docker/dockertest",
 }
 
 // linkRules: every command needs one.
 var linkRules = []linkRule{
 	{
 		"services/listener/cmd/switchback-listener",
-		append([]string{natsServer, ngrok, ssh, "services/runner/...", "services/gateway/...", "services/controller/..."}, testCode...),
+		append([]string{natsServer, ngrok, ssh, moby, "services/runner/...", "services/gateway/...", "services/controller/..."}, testCode...),
 		"the listener faces the internet: it carries nothing that it does not use",
 	},
 	{
 		"services/runner/cmd/switchback-runner",
-		append([]string{natsServer, ngrok, ssh, "services/listener/...", "services/gateway/...", "services/controller/..."}, testCode...),
+		append([]string{natsServer, ngrok, ssh, moby, "services/listener/...", "services/gateway/...", "services/controller/..."}, testCode...),
 		"the runner holds the secrets of outside services: it carries nothing that it does not use",
 	},
 	{
@@ -141,7 +146,7 @@ var linkRules = []linkRule{
 	},
 	{
 		"services/controller/cmd/switchback-controller",
-		append([]string{natsServer, ngrok, ssh, "services/listener/...", "services/runner/...", "services/gateway/..."}, testCode...),
+		append([]string{natsServer, ngrok, ssh, moby, "services/listener/...", "services/runner/...", "services/gateway/..."}, testCode...),
 		"the controller asks over NATS",
 	},
 	{"cmd/switchback", testCode, "the all-in-one command carries all services, and no test code"},

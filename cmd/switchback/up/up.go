@@ -18,6 +18,7 @@ import (
 	"github.com/switchbackhq/switchback/pkg/supervise"
 	"github.com/switchbackhq/switchback/pkg/telemetry"
 	"github.com/switchbackhq/switchback/services/gateway"
+	"github.com/switchbackhq/switchback/services/gateway/docker"
 	"github.com/switchbackhq/switchback/services/listener"
 	"github.com/switchbackhq/switchback/services/runner"
 )
@@ -37,7 +38,8 @@ type Settings struct {
 	Streams  boot.Streams    `koanf:"streams"`
 	NATS     boot.NATS       `koanf:"nats"` // of a server outside
 	// DrainDelay is how long /readyz says no before anything stops.
-	DrainDelay time.Duration `koanf:"drain_delay"`
+	DrainDelay time.Duration   `koanf:"drain_delay"`
+	Docker     docker.Settings `koanf:"docker"`
 }
 
 // Options say what to run and where.
@@ -54,6 +56,8 @@ type Options struct {
 	Before []supervise.Service
 	// Work, when not nil, is done once everything is ready; all stops when it returns.
 	Work func(ctx context.Context, b *bus.Bus) error
+
+	outside string // where other processes find NATS
 }
 
 // Run starts everything and runs until ctx ends, a service fails, or the work is done. What was started has stopped
@@ -69,6 +73,9 @@ func Run(ctx context.Context, o Options) (err error) {
 		Name: "switchback up", Logger: o.Log, KeepCallbacks: streams.KeepCallbacks, MaxInline: int(streams.MaxInline), MaxObject: int(streams.MaxObject),
 	}
 	out := &announcer{w: o.Out}
+	if err := contained(ctx, o, doc); err != nil {
+		return err
+	}
 	if o.NATS == "" {
 		server, err := embed.Start(ctx, o.Embedded)
 		if err != nil {
@@ -77,9 +84,11 @@ func Run(ctx context.Context, o Options) (err error) {
 		defer func() { err = errors.Join(err, server.Stop()) }()
 		connection.InProcess = server
 		out.say("NATS", "Ready on %s, data in %s", server.URL(), o.Embedded.Dir)
+		o.outside = server.URL()
 		return serve(ctx, o, doc, connection, out)
 	}
 	connection.URL, connection.Login = o.NATS, o.Settings.NATS.Login()
+	o.outside = o.NATS
 	return serve(ctx, o, doc, connection, out)
 }
 
@@ -120,7 +129,11 @@ func serve(ctx context.Context, o Options, doc *compose.Document, connection bus
 	admin := telemetry.NewAdmin(o.Admin, registry, o.Log)
 	admin.AddCheck("nats", b.Ready)
 	services := append([]supervise.Service{admin}, o.Before...)
-	if len(doc.Listeners) > 0 {
+	here, inside := parted(doc)
+	if len(here) > 0 {
+		if len(inside) > 0 && len(o.Settings.Listener.Listeners) == 0 {
+			o.Settings.Listener.Listeners = here
+		}
 		l, err := listener.New(o.Settings.Listener, listener.Deps{
 			Bus: b, Document: doc, Logger: o.Log.With(slog.String("service", "listener")), Registry: registry, Getenv: os.LookupEnv,
 			Tracer: tracing.Tracer(listener.Scope),
@@ -130,9 +143,18 @@ func serve(ctx context.Context, o Options, doc *compose.Document, connection bus
 		}
 		services = append(services, l, out.service("Listener", func() []string { return listenerLines(doc, l.Addresses()) }))
 	}
+	if len(inside) > 0 {
+		more, closing, err := containers(ctx, o, doc, inside, out)
+		if err != nil {
+			return err
+		}
+		defer closing()
+		services = append(services, more...)
+	}
 	if len(doc.Gateways) > 0 {
 		g, err := gateway.New(o.Settings.Gateway, gateway.Deps{
 			Bus: b, Document: doc, Logger: o.Log.With(slog.String("service", "gateway")), Registry: registry, Getenv: os.LookupEnv,
+			Docker: o.Settings.Docker, NATS: o.outside, Owner: o.owner(),
 			Announce: func(s event.GatewayStatus) { out.say("Gateway", "Public URL: %s", s.PublicURL) },
 		})
 		if err != nil {

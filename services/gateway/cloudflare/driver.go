@@ -11,9 +11,11 @@ import (
 	"net/http"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"time"
 
+	"github.com/switchbackhq/switchback/services/gateway/docker"
 	"github.com/switchbackhq/switchback/services/gateway/tunnel"
 )
 
@@ -26,7 +28,10 @@ type Settings struct {
 	Hostname        string   // that leads to a named tunnel
 	StateDir        string   // where processes are noted; empty: the folder for temporary files
 	Env             []string // added to the process's environment, which is else nearly empty
-	Log             *slog.Logger
+	Args            []string // added to the command line of cloudflared
+	// Engine, when not nil, runs cloudflared in a container.
+	Engine *docker.Engine
+	Log    *slog.Logger
 
 	// Bounds; zero means the default. Patience is for a process that is starting or has lost its connections.
 	Patience time.Duration // 90 s
@@ -64,25 +69,24 @@ func New(s Settings) *Driver {
 
 // Run holds one tunnel until ctx ends or its process does.
 func (d *Driver) Run(ctx context.Context, spec tunnel.Spec, report func(tunnel.Observation)) (err error) {
-	binary, err := find(d.s.Binary)
-	if err != nil {
-		return err
+	launch := d.child
+	if d.s.Engine != nil {
+		launch = d.container
 	}
-	if err := os.MkdirAll(d.s.StateDir, 0o700); err != nil {
-		return &tunnel.Error{Class: tunnel.Config, Err: err, Message: "cannot make the folder for cloudflared: " + err.Error(), Hint: "set state_dir"}
+	listen, upstream, name := "127.0.0.1", spec.Target, "127.0.0.1"
+	if d.s.Engine != nil {
+		name = d.s.Engine.LocalName()
+		if listen, err = d.s.Engine.Gateway(ctx); err != nil {
+			return classify(err)
+		}
 	}
-	home, err := os.MkdirTemp(d.s.StateDir, "cloudflared-")
-	if err != nil {
-		return &tunnel.Error{Class: tunnel.Config, Err: err, Message: "cannot make a folder for cloudflared: " + err.Error(), Hint: "set state_dir"}
-	}
-	defer func() { _ = os.RemoveAll(home) }()
-	upstream := "http://" + spec.Target
 	if d.s.Token == "" { // what a token's tunnel leads to is set at Cloudflare, so that it cannot pass here
-		l, err := net.Listen("tcp", "127.0.0.1:0") //nolint:noctx // it is closed by Serve
+		l, err := net.Listen("tcp", net.JoinHostPort(listen, "0")) //nolint:noctx // it is closed by Serve
 		if err != nil {
 			return fmt.Errorf("listen for cloudflared: %w", err)
 		}
-		upstream = "http://" + l.Addr().String()
+		_, port, _ := net.SplitHostPort(l.Addr().String())
+		upstream = net.JoinHostPort(name, port)
 		serving, stop := context.WithCancel(context.WithoutCancel(ctx))
 		served := make(chan error, 1)
 		go func() { served <- spec.Serve(serving, l) }()
@@ -91,48 +95,75 @@ func (d *Driver) Run(ctx context.Context, spec tunnel.Spec, report func(tunnel.O
 			<-served
 		}()
 	}
-	args, env, err := d.arguments(home, upstream)
+	p, cleanup, err := launch(ctx, spec, "http://"+upstream)
 	if err != nil {
 		return err
 	}
-	mark := filepath.Join(d.s.StateDir, fmt.Sprintf("cloudflared-%d.pid", spec.Port))
-	reap(mark, d.s.Log)
-	p, err := start(binary, args, env, mark)
-	if err != nil {
-		return &tunnel.Error{Class: tunnel.Config, Err: err, Message: "cannot start " + binary + ": " + err.Error(), Hint: installHint()}
-	}
+	defer cleanup()
 	defer p.stop(stopTime)
 	return d.watch(ctx, p, report)
 }
 
-// arguments give the command line and the environment. Secrets are in neither the former nor a file of ours.
-func (d *Driver) arguments(home, upstream string) (args, env []string, err error) {
-	env = append([]string{"HOME=" + home, "PATH=" + os.Getenv("PATH")}, d.s.Env...)
+// child starts cloudflared as a child of this process.
+func (d *Driver) child(_ context.Context, spec tunnel.Spec, upstream string) (p *process, cleanup func(), err error) {
+	binary, err := find(d.s.Binary)
+	if err != nil {
+		return nil, nil, err
+	}
+	if err := os.MkdirAll(d.s.StateDir, 0o700); err != nil {
+		return nil, nil, &tunnel.Error{Class: tunnel.Config, Err: err, Message: "cannot make the folder for cloudflared: " + err.Error(), Hint: "set state_dir"}
+	}
+	home, err := os.MkdirTemp(d.s.StateDir, "cloudflared-")
+	if err != nil {
+		return nil, nil, &tunnel.Error{Class: tunnel.Config, Err: err, Message: "cannot make a folder for cloudflared: " + err.Error(), Hint: "set state_dir"}
+	}
+	cleanup = func() { _ = os.RemoveAll(home) }
+	config := os.DevNull // else a config.yml of the account would lead the tunnel elsewhere
+	if d.s.Tunnel != "" {
+		config = filepath.Join(home, "config.yml")
+		if err := os.WriteFile(config, d.config(d.s.CredentialsFile, upstream), 0o600); err != nil {
+			cleanup()
+			return nil, nil, fmt.Errorf("write cloudflared's configuration: %w", err)
+		}
+	}
+	env := append([]string{"HOME=" + home, "PATH=" + os.Getenv("PATH")}, d.env()...)
 	for _, name := range []string{"HTTPS_PROXY", "HTTP_PROXY", "NO_PROXY", "SSL_CERT_FILE", "SSL_CERT_DIR"} {
 		if v, ok := os.LookupEnv(name); ok {
 			env = append(env, name+"="+v)
 		}
 	}
-	config := os.DevNull // else a config.yml of the account would lead the tunnel elsewhere
-	var run []string
-	switch {
-	case d.s.Token != "":
-		env = append(env, "TUNNEL_TOKEN="+d.s.Token)
-		run = []string{"run"}
-	case d.s.Tunnel != "":
-		config = filepath.Join(home, "config.yml")
-		content := fmt.Sprintf("tunnel: %q\ncredentials-file: %q\ningress:\n  - service: %q\n", d.s.Tunnel, d.s.CredentialsFile, upstream)
-		if err := os.WriteFile(config, []byte(content), 0o600); err != nil {
-			return nil, nil, fmt.Errorf("write cloudflared's configuration: %w", err)
-		}
-		run = []string{"run"}
-	default:
-		run = []string{"--url", upstream}
+	mark := filepath.Join(d.s.StateDir, fmt.Sprintf("cloudflared-%d.pid", spec.Port))
+	reap(mark, d.s.Log)
+	p, err = start(binary, d.arguments(config, "127.0.0.1:0", upstream), env, mark)
+	if err != nil {
+		cleanup()
+		return nil, nil, &tunnel.Error{Class: tunnel.Config, Err: err, Message: "cannot start " + binary + ": " + err.Error(), Hint: installHint()}
 	}
-	args = append([]string{
-		"tunnel", "--no-autoupdate", "--config", config, "--metrics", "127.0.0.1:0", "--output", "json", "--loglevel", "info", "--grace-period", "5s",
-	}, run...)
-	return args, env, nil
+	return p, cleanup, nil
+}
+
+// arguments give the command line. Secrets are not in it.
+func (d *Driver) arguments(config, metrics, upstream string) []string {
+	args := append([]string{
+		"tunnel", "--no-autoupdate", "--config", config, "--metrics", metrics, "--output", "json", "--loglevel", "info", "--grace-period", "5s",
+	}, d.s.Args...)
+	if d.s.Token != "" || d.s.Tunnel != "" {
+		return append(args, "run")
+	}
+	return append(args, "--url", upstream)
+}
+
+func (d *Driver) env() []string {
+	env := slices.Clone(d.s.Env)
+	if d.s.Token != "" {
+		env = append(env, "TUNNEL_TOKEN="+d.s.Token)
+	}
+	return env
+}
+
+// config is cloudflared's configuration for a tunnel with credentials.
+func (d *Driver) config(credentials, upstream string) []byte {
+	return fmt.Appendf(nil, "tunnel: %q\ncredentials-file: %q\ningress:\n  - service: %q\n", d.s.Tunnel, credentials, upstream)
 }
 
 // watch asks the process how it is until ctx ends or it fails.

@@ -33,50 +33,61 @@ func find(asked string) (string, error) {
 func installHint() string {
 	switch runtime.GOOS {
 	case "darwin":
-		return "brew install cloudflared, or set CLOUDFLARED_BIN"
+		return "brew install cloudflared, set CLOUDFLARED_BIN, or write runtime: docker"
 	case "windows":
-		return "winget install --id Cloudflare.cloudflared, or set CLOUDFLARED_BIN"
+		return "winget install --id Cloudflare.cloudflared, set CLOUDFLARED_BIN, or write runtime: docker"
 	default:
-		return "get it from https://github.com/cloudflare/cloudflared/releases (cloudflared-linux-" + runtime.GOARCH + "), put it in PATH or set CLOUDFLARED_BIN"
+		return "get cloudflared-linux-" + runtime.GOARCH + " from https://github.com/cloudflare/cloudflared/releases and put it in PATH or set CLOUDFLARED_BIN, " +
+			"or write runtime: docker"
 	}
 }
 
-// process is a running cloudflared, in a group of its own.
+// process is a running cloudflared: a child in a group of its own, or a container.
 type process struct {
-	cmd      *exec.Cmd
 	log      *childLog
-	mark     string
 	ended    chan struct{} // closed when it has ended and all it said is read
 	hopeless chan error    // it goes on, and will never succeed
+	exitCode func() int    // of one that has ended
+	// stop asks it to end, and makes it when it does not within grace.
+	stop func(grace time.Duration)
+	// metrics is where it tells how it is, where that is known from the start.
+	metrics string
 }
 
-// start starts a process and notes it in the file mark.
+func newProcess() *process {
+	p := &process{ended: make(chan struct{}), hopeless: make(chan error, 1)}
+	p.log = newChildLog(p.hopeless)
+	return p
+}
+
+// start starts a child and notes it in the file mark.
 func start(binary string, args, env []string, mark string) (*process, error) {
 	cmd := exec.Command(binary, args...) //nolint:noctx,gosec // it is stopped in order by stop; the operator names the program
-	p := &process{cmd: cmd, mark: mark, ended: make(chan struct{}), hopeless: make(chan error, 1)}
-	p.log = newChildLog(p.hopeless)
-	p.cmd.Env = env
-	p.cmd.Dir = os.TempDir()
-	p.cmd.SysProcAttr = attributes()
-	stderr, err := p.cmd.StderrPipe()
+	p := newProcess()
+	p.exitCode = func() int { return cmd.ProcessState.ExitCode() }
+	p.stop = func(grace time.Duration) { stop(cmd.Process.Pid, p.ended, grace) }
+	cmd.Env = env
+	cmd.Dir = os.TempDir()
+	cmd.SysProcAttr = attributes()
+	stderr, err := cmd.StderrPipe()
 	if err != nil {
 		return nil, fmt.Errorf("open its stderr: %w", err)
 	}
-	p.cmd.Stdout = io.Discard
+	cmd.Stdout = io.Discard
 	started := make(chan error, 1)
 	go func() {
 		// The kernel ends the child with the thread that started it: this one stays for as long as the child.
 		runtime.LockOSThread()
 		defer runtime.UnlockOSThread()
-		if err := p.cmd.Start(); err != nil {
+		if err := cmd.Start(); err != nil {
 			started <- err
 			return
 		}
-		note(mark, p.cmd.Process.Pid)
+		note(mark, cmd.Process.Pid)
 		started <- nil
 		defer close(p.ended)
 		p.log.read(stderr)
-		_ = p.cmd.Wait() // the exit code tells
+		_ = cmd.Wait() // the exit code tells
 		_ = os.Remove(mark)
 	}()
 	if err := <-started; err != nil {
@@ -85,21 +96,23 @@ func start(binary string, args, env []string, mark string) (*process, error) {
 	return p, nil
 }
 
-func (p *process) metricsAddr() string { return p.log.metricsAddr() }
+func (p *process) metricsAddr() string {
+	if p.metrics != "" {
+		return p.metrics
+	}
+	return p.log.metricsAddr()
+}
 
-// exitCode is of a process that has ended.
-func (p *process) exitCode() int { return p.cmd.ProcessState.ExitCode() }
-
-// stop asks the process to end, and makes it when it does not.
-func (p *process) stop(grace time.Duration) {
-	signal(p.cmd.Process.Pid, syscall.SIGTERM)
+// stop asks a child's group to end, and makes it when it does not.
+func stop(pid int, ended <-chan struct{}, grace time.Duration) {
+	signal(pid, syscall.SIGTERM)
 	timer := time.NewTimer(grace)
 	defer timer.Stop()
 	select {
-	case <-p.ended:
+	case <-ended:
 	case <-timer.C:
-		signal(p.cmd.Process.Pid, syscall.SIGKILL)
-		<-p.ended
+		signal(pid, syscall.SIGKILL)
+		<-ended
 	}
 }
 

@@ -35,7 +35,7 @@ func stand(mode string) int {
 		say("error", "a secret is in the arguments")
 		return 9
 	}
-	if home := os.Getenv("HOME"); !strings.Contains(home, "cloudflared-") || os.Getenv("SHOULD_NOT_BE_SEEN") != "" {
+	if home := os.Getenv("HOME"); home != "/tmp" && !strings.Contains(home, "cloudflared-") || os.Getenv("SHOULD_NOT_BE_SEEN") != "" {
 		say("error", "the environment is not private")
 		return 9
 	}
@@ -57,7 +57,7 @@ func stand(mode string) int {
 	} else {
 		signal.Notify(terminated, syscall.SIGTERM)
 	}
-	l, err := net.Listen("tcp", "127.0.0.1:0")
+	l, err := net.Listen("tcp", os.Args[slices.Index(os.Args, "--metrics")+1])
 	if err != nil {
 		return 1
 	}

@@ -8,12 +8,14 @@ import (
 	"github.com/switchbackhq/switchback/pkg/subject"
 	"github.com/switchbackhq/switchback/pkg/supervise"
 	"github.com/switchbackhq/switchback/services/gateway"
+	"github.com/switchbackhq/switchback/services/gateway/docker"
 )
 
 type settings struct {
 	boot.Settings
 
-	Gateway gateway.Config `koanf:"gateway"`
+	Gateway gateway.Config  `koanf:"gateway"`
+	Docker  docker.Settings `koanf:"docker"` // of gateways with runtime: docker
 }
 
 func main() {
@@ -27,6 +29,7 @@ func main() {
 	}, settings{}, func(env boot.Env, s settings) (supervise.Service, error) {
 		return gateway.New(s.Gateway, gateway.Deps{
 			Bus: env.Bus, Document: env.Document, Getenv: env.Getenv, Logger: env.Logger, Registry: env.Registry, Out: os.Stdout, Load: env.Load,
+			Docker: s.Docker, NATS: s.NATS.URL,
 		})
 	}))
 }
