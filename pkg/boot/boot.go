@@ -43,6 +43,7 @@ type flags struct {
 	NATS      string   `name:"nats" placeholder:"URL" help:"NATS server with JetStream (default nats://127.0.0.1:4222)."`
 	AdminAddr string   `placeholder:"HOST:PORT" help:"Where /healthz, /readyz and /metrics are (default ${admin})."`
 	Settings  string   `placeholder:"FILE" help:"File of settings, in YAML."`
+	Setting   []string `placeholder:"KEY=VALUE" sep:"none" help:"A setting: log.level=debug."`
 	LogLevel  string   `placeholder:"LEVEL" help:"debug, info, warn or error."`
 	LogFormat string   `placeholder:"FORMAT" help:"auto, pretty, text or json."`
 	Version   bool     `help:"Print the version."`
@@ -106,7 +107,11 @@ func run[S any, P interface {
 	common := P(&s).common()
 	common.NATS.URL, common.AdminAddr = "nats://127.0.0.1:4222", service.AdminAddr
 	common.NATS.InboxPrefix = "_INBOX_" + service.Name
-	if err := settings.Load(&s, settings.Sources{File: f.Settings, EnvPrefix: "SWITCHBACK_", Flags: f.given()}); err != nil {
+	given, err := f.given()
+	if err != nil {
+		return err
+	}
+	if err := settings.Load(&s, settings.Sources{File: f.Settings, EnvPrefix: "SWITCHBACK_", Flags: given}); err != nil {
 		return fault.Wrap(err, fault.Usage, "the settings", "")
 	}
 	if f.Command == healthcheck {
@@ -121,18 +126,19 @@ func run[S any, P interface {
 	if err != nil {
 		return err
 	}
-	return serve(ctx, service, common, log, doc, func(env Env) (supervise.Service, error) {
-		env.Load = func() (*compose.Document, error) { return load(f, service.Uses) }
-		return build(env, s)
-	})
+	env := Env{Document: doc, Load: func() (*compose.Document, error) { return load(f, service.Uses) }}
+	return serve(ctx, service, common, log, env, func(env Env) (supervise.Service, error) { return build(env, s) })
 }
 
 // healthcheck is the one word that a service's binary takes: a container without a shell can ask nothing else.
 const healthcheck = "healthcheck"
 
 // given are the flags that set settings.
-func (f *flags) given() map[string]any {
-	given := map[string]any{}
+func (f *flags) given() (map[string]any, error) {
+	given, err := settings.Pairs(f.Setting)
+	if err != nil {
+		return nil, fault.Wrap(err, fault.Usage, "--setting", "write it as log.level=debug")
+	}
 	for key, v := range map[string]string{
 		"nats.url": f.NATS, "admin_addr": f.AdminAddr, "log.level": f.LogLevel, "log.format": f.LogFormat,
 	} {
@@ -140,7 +146,7 @@ func (f *flags) given() map[string]any {
 			given[key] = v
 		}
 	}
-	return given
+	return given, nil
 }
 
 // load reads the compose file, and refuses it when this machine lacks what the service needs of it.
@@ -167,7 +173,7 @@ const (
 	closeTimeout   = 5 * time.Second
 )
 
-func serve(ctx context.Context, service Service, s *Settings, log *slog.Logger, doc *compose.Document, build func(Env) (supervise.Service, error)) (err error) {
+func serve(ctx context.Context, service Service, s *Settings, log *slog.Logger, env Env, build func(Env) (supervise.Service, error)) (err error) {
 	connecting, cancel := context.WithTimeout(ctx, connectTimeout)
 	defer cancel()
 	b, err := bus.Connect(connecting, bus.Options{
@@ -199,15 +205,20 @@ func serve(ctx context.Context, service Service, s *Settings, log *slog.Logger, 
 	}()
 	admin := telemetry.NewAdmin(telemetry.AdminConfig{Addr: s.AdminAddr, Asked: s.AdminAddr != service.AdminAddr}, registry, log)
 	admin.AddCheck("nats", b.Ready)
-	svc, err := build(Env{Bus: b, Document: doc, Getenv: os.LookupEnv, Logger: log, Registry: registry, Tracing: tracing})
+	env.Bus, env.Getenv, env.Logger, env.Registry, env.Tracing = b, os.LookupEnv, log, registry, tracing
+	svc, err := build(env)
 	if err != nil {
 		return err
+	}
+	services := []supervise.Service{admin, svc}
+	if r, ok := svc.(Reloader); ok {
+		services = append(services, onHangUp(r, env.Document, env.Load, log))
 	}
 	if r, ok := svc.(supervise.Readier); ok {
 		admin.AddCheck(service.Name, func(context.Context) error { return started(r) })
 	}
 	log.Info("starting", slog.String("version", version()), slog.String("nats", bus.Redacted(s.NATS.URL)))
-	return supervise.Run(ctx, log, admin, svc, telemetry.NewDrain(admin, s.DrainDelay))
+	return supervise.Run(ctx, log, append(services, telemetry.NewDrain(admin, s.DrainDelay))...)
 }
 
 // started tells whether r can be used yet.

@@ -49,6 +49,19 @@ func Load[T any](dst *T, from Sources) error {
 	return nil
 }
 
+// Pairs reads flags of the form KEY=VALUE into Sources.Flags.
+func Pairs(flags []string) (map[string]any, error) {
+	values := map[string]any{}
+	for _, flag := range flags {
+		key, value, ok := strings.Cut(flag, "=")
+		if !ok || key == "" {
+			return nil, fmt.Errorf("%q is not KEY=VALUE", flag)
+		}
+		values[key] = value
+	}
+	return values, nil
+}
+
 // loader gathers the layers and what is wrong with them.
 type loader struct {
 	known    []field

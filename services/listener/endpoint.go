@@ -67,35 +67,44 @@ func newEndpoint(m *metrics, listener, path string) *endpoint {
 // runRequested stands for the outcome of a trigger's item.
 const runRequested event.Outcome = "run"
 
-// addEndpoints compiles the listener's endpoints.
-func (s *server) addEndpoints(m *metrics, fetch verify.Fetcher) error {
-	env := &ingress.Request{Env: s.getenv}
+// routes are a listener's endpoints. They are replaced as a whole when the file changes: a request sees one set of them.
+type routes struct {
+	router    *ingress.Router
+	endpoints map[*ingress.Endpoint]*endpoint
+	shakes    bool // some endpoint answers handshakes
+	verifies  bool // some endpoint verifies
+}
+
+// newRoutes compiles a listener's endpoints.
+func newRoutes(l *compose.Listener, getenv func(string) (string, bool), m *metrics, fetch verify.Fetcher) (*routes, error) {
+	r := &routes{endpoints: map[*ingress.Endpoint]*endpoint{}}
+	env := &ingress.Request{Env: getenv}
 	var order []*ingress.Endpoint
 	add := func(in *ingress.Endpoint, o options) error {
-		e := newEndpoint(m, s.conf.ID, in.Path)
+		e := newEndpoint(m, l.ID, in.Path)
 		e.Endpoint, e.respond = in, o.respond
 		var err error
 		if e.guard, err = newGuard(o, env, fetch); err != nil {
-			return fmt.Errorf("endpoint %s %s of listener %s: %w", in.Method, in.Path, s.conf.ID, err)
+			return fmt.Errorf("endpoint %s %s of listener %s: %w", in.Method, in.Path, l.ID, err)
 		}
-		s.shakes = s.shakes || len(e.handshakes) > 0
-		s.verifies = s.verifies || e.verifier != nil
-		s.endpoints[in] = e
+		r.shakes = r.shakes || len(e.handshakes) > 0
+		r.verifies = r.verifies || e.verifier != nil
+		r.endpoints[in] = e
 		order = append(order, in)
 		return nil
 	}
-	for _, c := range s.conf.Callbacks {
+	for _, c := range l.Callbacks {
 		o := options{c.Verify, c.Handshake, c.Respond, c.RateLimit, c.AllowFrom}
-		if err := add(ingress.NewCallback(s.conf.ID, c), o); err != nil {
-			return err
+		if err := add(ingress.NewCallback(l.ID, c), o); err != nil {
+			return nil, err
 		}
 	}
-	for _, t := range s.conf.Triggers {
+	for _, t := range l.Triggers {
 		o := options{t.Verify, t.Handshake, t.Respond, t.RateLimit, t.AllowFrom}
-		if err := add(ingress.NewTrigger(s.conf.ID, t), o); err != nil {
-			return err
+		if err := add(ingress.NewTrigger(l.ID, t), o); err != nil {
+			return nil, err
 		}
 	}
-	s.router = ingress.NewRouter(order)
-	return nil
+	r.router = ingress.NewRouter(order)
+	return r, nil
 }

@@ -20,6 +20,7 @@ import (
 // job is the work on one request. It is reused.
 type job struct {
 	ingress.Request
+	routes   *routes // as they were when it came
 	endpoint *endpoint
 	target   string // path and query exactly as received
 	proxied  bool   // by a proxy that is trusted
@@ -58,7 +59,7 @@ func (s *server) handle(ctx *fasthttp.RequestCtx) {
 		j.reset()
 		s.jobs.Put(j)
 	}()
-	j.endpoint = s.elsewhere
+	j.routes, j.endpoint = s.routes.Load(), s.elsewhere
 	s.describe(ctx, j)
 	if s.tracer != nil {
 		s.beginSpan(j)
@@ -138,14 +139,14 @@ func (s *server) answer(ctx *fasthttp.RequestCtx, j *job) verdict {
 	if len(ctx.RequestURI()) > s.config.MaxURLLength {
 		return writeStatus(ctx, j.ID, fasthttp.StatusRequestURITooLong, fault.New(fault.TooLarge, "the URL is too long", ""))
 	}
-	m := s.router.Match(j.Method, j.Path, j.Params)
+	m := j.routes.router.Match(j.Method, j.Path, j.Params)
 	var shakers []*ingress.Endpoint
-	if s.shakes && m.Found {
-		shakers = s.router.At(j.Path)
+	if j.routes.shakes && m.Found {
+		shakers = j.routes.router.At(j.Path)
 	}
 	switch {
 	case len(m.Endpoints) > 0:
-		j.Params, j.endpoint = m.Params, s.endpoints[m.Endpoints[0]]
+		j.Params, j.endpoint = m.Params, j.routes.endpoints[m.Endpoints[0]]
 	case len(shakers) == 0:
 		return s.elsewhereAnswer(ctx, j, m.Found)
 	}
@@ -153,7 +154,7 @@ func (s *server) answer(ctx *fasthttp.RequestCtx, j *job) verdict {
 		return s.unavailable(ctx, j, busy, fault.Wrap(err, fault.Unavailable, "the listener is busy", "send it again later"))
 	}
 	defer s.gate.leave()
-	if s.verifies || s.shakes {
+	if j.routes.verifies || j.routes.shakes {
 		j.target = target(ctx)
 	}
 	if v, handled := s.shake(ctx, j, shakers); handled {
@@ -189,7 +190,7 @@ func target(ctx *fasthttp.RequestCtx) string {
 func (s *server) shake(ctx *fasthttp.RequestCtx, j *job, at []*ingress.Endpoint) (v verdict, handled bool) {
 	var refused error
 	for _, in := range at {
-		e := s.endpoints[in]
+		e := j.routes.endpoints[in]
 		if !e.allows(j.Remote) {
 			continue
 		}
@@ -214,7 +215,7 @@ func (s *server) elsewhereAnswer(ctx *fasthttp.RequestCtx, j *job, found bool) v
 	if !found {
 		return s.problem(ctx, j, fault.New(fault.NotFound, "no endpoint is at this path", ""))
 	}
-	methods := s.router.Allow(j.Path)
+	methods := j.routes.router.Allow(j.Path)
 	ctx.Response.Header.Set("Allow", strings.Join(methods, ", "))
 	switch {
 	case j.Method == fasthttp.MethodOptions:
@@ -233,7 +234,7 @@ func (s *server) choose(j *job, candidates []*ingress.Endpoint) (*endpoint, erro
 	var refused error
 	admitted := false
 	for _, c := range candidates {
-		e := s.endpoints[c]
+		e := j.routes.endpoints[c]
 		if err := e.admit(s.working, j, s.bases); err != nil {
 			refused = err
 			continue

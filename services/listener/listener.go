@@ -56,6 +56,11 @@ type Listener struct {
 	log      *slog.Logger
 	config   Config
 	ready    chan struct{}
+
+	deps     Deps
+	metrics  *metrics
+	verifies chan struct{} // closed when some endpoint verifies
+	once     sync.Once     // to close it
 }
 
 // Address is where one listener of the file is served.
@@ -84,7 +89,9 @@ func New(c Config, d Deps) (*Listener, error) {
 	if err != nil {
 		return nil, err
 	}
-	l := &Listener{store: d.Store, gateways: &gateways{}, log: d.Logger, config: c, ready: make(chan struct{})}
+	l := &Listener{
+		store: d.Store, gateways: &gateways{}, log: d.Logger, config: c, ready: make(chan struct{}), metrics: m, verifies: make(chan struct{}),
+	}
 	for _, id := range c.Listeners {
 		if !slices.ContainsFunc(d.Document.Listeners, func(l *compose.Listener) bool { return l.ID == id }) {
 			return nil, fault.New(fault.Usage, "the file has no listener "+id, "name one of its listeners, or none for all")
@@ -97,6 +104,7 @@ func New(c Config, d Deps) (*Listener, error) {
 		l.fetch = fetch.New(nil)
 		d.Fetch = l.fetch
 	}
+	l.deps = d
 	var errs []error
 	for _, cl := range d.Document.Listeners {
 		if len(c.Listeners) > 0 && !slices.Contains(c.Listeners, cl.ID) {
@@ -108,6 +116,7 @@ func New(c Config, d Deps) (*Listener, error) {
 			continue
 		}
 		l.servers = append(l.servers, s)
+		l.noteVerify(s.routes.Load())
 	}
 	if err := errors.Join(errs...); err != nil {
 		return nil, err
@@ -164,11 +173,17 @@ func (l *Listener) Run(ctx context.Context) error {
 	if l.records != nil {
 		writing.Go(func() { l.records.run(recording) })
 	}
-	if l.store != nil && slices.ContainsFunc(l.servers, func(s *server) bool { return s.verifies }) {
+	if l.store != nil {
 		// Some signatures cover the address that the sender has called.
 		watching, unwatch := context.WithCancel(working)
 		defer unwatch()
-		aside.Go(func() { l.gateways.watch(watching, l.store, l.log) })
+		aside.Go(func() {
+			select {
+			case <-l.verifies:
+				l.gateways.watch(watching, l.store, l.log)
+			case <-watching.Done():
+			}
+		})
 	}
 	for _, s := range l.servers {
 		accepting.Go(func() {

@@ -11,6 +11,7 @@ import (
 	"strconv"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"syscall"
 	"time"
 
@@ -21,7 +22,6 @@ import (
 
 	"github.com/switchbackhq/switchback/pkg/compose"
 	"github.com/switchbackhq/switchback/pkg/fault"
-	"github.com/switchbackhq/switchback/services/listener/ingress"
 )
 
 // server is one listener of the file.
@@ -33,8 +33,7 @@ type server struct {
 	log       *slog.Logger
 	metrics   *metrics
 	tracer    trace.Tracer // nil: off
-	router    *ingress.Router
-	endpoints map[*ingress.Endpoint]*endpoint
+	routes    atomic.Pointer[routes]
 	elsewhere *endpoint // counts requests that no endpoint takes
 	gate      *gate
 	maxBody   int64
@@ -42,8 +41,6 @@ type server struct {
 	gateways  *gateways
 	records   *recorder // nil: none
 	store     Store     // nil: none
-	shakes    bool      // some endpoint answers handshakes
-	verifies  bool      // some endpoint verifies
 
 	http    *fasthttp.Server
 	tls     *tls.Config
@@ -61,19 +58,20 @@ type server struct {
 func newServer(c Config, d Deps, m *metrics, of *Listener, l *compose.Listener) (*server, error) {
 	s := &server{
 		conf: l, config: c, bus: d.Bus, getenv: d.Getenv, log: d.Logger.With(slog.String("listener", l.ID)), metrics: m, tracer: d.Tracer,
-		endpoints: map[*ingress.Endpoint]*endpoint{}, elsewhere: newEndpoint(m, l.ID, ""),
-		gateways: of.gateways, store: d.Store, maxBody: l.MaxBodySize, storm: rate.Sometimes{First: 10, Interval: time.Second},
+		elsewhere: newEndpoint(m, l.ID, ""),
+		gateways:  of.gateways, store: d.Store, maxBody: l.MaxBodySize, storm: rate.Sometimes{First: 10, Interval: time.Second},
 		gate:     newGate(l.MaxConcurrentCount, c.QueueLength, c.QueueTimeout),
 		inFlight: m.inFlight.WithLabelValues(l.ID), bytes: m.bytes.WithLabelValues(l.ID), publish: m.publish.WithLabelValues(l.ID),
 	}
 	s.jobs.New = func() any { return new(job) }
-	if err := s.addEndpoints(m, d.Fetch); err != nil {
+	routes, err := newRoutes(l, d.Getenv, m, d.Fetch)
+	if err != nil {
 		return nil, err
 	}
+	s.routes.Store(routes)
 	if l.Record != "off" {
 		s.records = of.records
 	}
-	var err error
 	if s.proxies, err = networks(l.TrustedProxies); err != nil {
 		return nil, fault.Wrap(err, fault.Invalid, "trusted_proxies of listener "+l.ID, "write addresses or networks: 10.0.0.0/8")
 	}

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"strings"
 	"sync"
+	"sync/atomic"
 
 	"github.com/switchbackhq/switchback/pkg/bus"
 	"github.com/switchbackhq/switchback/pkg/compose"
@@ -34,24 +35,35 @@ func (d *definition) known() string {
 type definitions struct {
 	bucket *bus.Bucket
 	getenv func(string) (string, bool)
-	now    *definition
+	now    atomic.Pointer[definition]
 
 	mu    sync.Mutex
 	older map[string]*definition
 }
 
 func newDefinitions(bucket *bus.Bucket, doc *compose.Document, getenv func(string) (string, bool)) *definitions {
-	return &definitions{
-		bucket: bucket, getenv: getenv,
-		now: &definition{hash: doc.Hash, doc: doc}, older: map[string]*definition{},
-	}
+	d := &definitions{bucket: bucket, getenv: getenv, older: map[string]*definition{}}
+	d.now.Store(&definition{hash: doc.Hash, doc: doc})
+	return d
 }
 
-func (d *definitions) current() *definition { return d.now }
+func (d *definitions) current() *definition { return d.now.Load() }
 
-// publish keeps the current document for the runs that begin with it.
-func (d *definitions) publish(ctx context.Context) error {
-	_, err := d.bucket.Create(ctx, d.now.hash, d.now.doc.Source, 0)
+// replace makes another document the current one, once it is kept.
+func (d *definitions) replace(ctx context.Context, doc *compose.Document) error {
+	if err := d.publish(ctx, doc); err != nil {
+		return err
+	}
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	was := d.now.Swap(&definition{hash: doc.Hash, doc: doc})
+	d.older[was.hash] = was
+	return nil
+}
+
+// publish keeps a document for the runs that begin with it.
+func (d *definitions) publish(ctx context.Context, doc *compose.Document) error {
+	_, err := d.bucket.Create(ctx, doc.Hash, doc.Source, 0)
 	if errors.Is(err, bus.ErrConflict) {
 		return nil // the same content, by its hash
 	}
@@ -60,8 +72,8 @@ func (d *definitions) publish(ctx context.Context) error {
 
 // get gives the document with the hash.
 func (d *definitions) get(ctx context.Context, hash string) (*definition, error) {
-	if hash == d.now.hash {
-		return d.now, nil
+	if now := d.current(); hash == now.hash {
+		return now, nil
 	}
 	d.mu.Lock()
 	defer d.mu.Unlock()

@@ -149,7 +149,7 @@ func (r *Runner) Run(ctx context.Context) error {
 		return fmt.Errorf("runner: %w", err)
 	}
 	r.seed = seed
-	if err := r.definitions.publish(ctx); err != nil {
+	if err := r.definitions.publish(ctx, r.definitions.current().doc); err != nil {
 		return fmt.Errorf("runner: publish the definition: %w", err)
 	}
 	r.invocations = workers.New(restingInvocations)
@@ -193,6 +193,19 @@ func (r *Runner) Run(ctx context.Context) error {
 		return fmt.Errorf("runner: %w", err)
 	}
 	return nil
+}
+
+// Reload makes runs that begin from now on go by a changed compose file; the others end on theirs. Nothing waits for a
+// restart.
+func (r *Runner) Reload(ctx context.Context, doc *compose.Document) (waiting []string, err error) {
+	if err := unsupported(doc); err != nil {
+		return nil, err
+	}
+	if err := r.definitions.replace(ctx, doc); err != nil {
+		return nil, fmt.Errorf("publish the definition: %w", err)
+	}
+	r.log.Info("runs begin by another definition", slog.String("definition", doc.Hash))
+	return nil, nil
 }
 
 var errStopping = errors.New("the runner is stopping")

@@ -36,6 +36,7 @@ type bench struct {
 
 	config   runner.Config
 	registry *prometheus.Registry // of the runner that was started last
+	runner   *runner.Runner       // the one that was started last
 	stop     func()               // stops the first runner
 
 	mu    sync.Mutex
@@ -79,18 +80,25 @@ func connect(t *testing.T, server *bustest.Server) *bus.Bus {
 	return b
 }
 
-// start runs another runner until the test ends, or until stop is called.
-func (b *bench) start(file string) (stop func()) {
+func (b *bench) document(file string) *compose.Document {
 	b.t.Helper()
 	doc, err := compose.Parse([]byte(strings.ReplaceAll(file, "OUTSIDE", b.url)), func(string) (string, bool) { return "", false })
 	if err != nil {
 		b.t.Fatal(err)
 	}
+	return doc
+}
+
+// start runs another runner until the test ends, or until stop is called.
+func (b *bench) start(file string) (stop func()) {
+	b.t.Helper()
+	doc := b.document(file)
 	b.config.ShutdownGrace = 2 * time.Second
 	b.registry = prometheus.NewRegistry()
 	r := runner.New(b.config, runner.Deps{
 		Bus: b.bus, Document: doc, Registry: b.registry, Getenv: func(string) (string, bool) { return "", false },
 	})
+	b.runner = r
 	ctx, cancel := context.WithCancel(context.Background())
 	done := make(chan error, 1)
 	go func() { done <- r.Run(ctx) }()

@@ -147,6 +147,14 @@ func (p *Process) Stop() int {
 	return p.Wait()
 }
 
+// HangUp sends SIGHUP.
+func (p *Process) HangUp() {
+	p.t.Helper()
+	if err := p.cmd.Process.Signal(syscall.SIGHUP); err != nil {
+		p.t.Fatalf("%s: %v", p.name, err)
+	}
+}
+
 // Wait waits for the process's end, and gives its exit code.
 func (p *Process) Wait() int {
 	p.t.Helper()

@@ -19,14 +19,17 @@ const defaultAdmin = "127.0.0.1:9464"
 
 type upCommand struct {
 	files
-	DataDir   string     `default:".switchback" placeholder:"DIR" help:"Folder of the embedded NATS server's data (${default})."`
-	NATSPort  *int       `name:"nats-port" placeholder:"PORT" help:"Port of the embedded NATS server on 127.0.0.1 (4222); 0 is any free one."`
-	Sync      string     `default:"5s" placeholder:"D" help:"How often the embedded NATS server forces data to the disk, or always (${default}). A power cut takes what came since."`
-	NATS      string     `name:"nats" placeholder:"URL" help:"Use the NATS server at URL instead of an embedded one (or SWITCHBACK_NATS_URL)."`
-	AdminAddr string     `placeholder:"ADDR" help:"Address of health and metrics (127.0.0.1:9464, or a free port when that is taken)."`
-	Settings  string     `placeholder:"FILE" help:"File of settings for the services, in YAML; SWITCHBACK_RUNNER_… and the like are read as well."`
-	LogLevel  slog.Level `default:"info" placeholder:"LEVEL" help:"debug, info, warn or error."`
-	LogFormat string     `enum:"auto,pretty,text,json" default:"pretty" placeholder:"FORMAT" help:"pretty, text or json."`
+	DataDir         string     `default:".switchback" placeholder:"DIR" help:"Folder of the embedded NATS server's data (${default})."`
+	NATSPort        *int       `name:"nats-port" placeholder:"PORT" help:"Port of the embedded NATS server on 127.0.0.1 (4222); 0 is any free one."`
+	Sync            string     `default:"5s" placeholder:"D" help:"How often the embedded NATS server forces data to the disk, or always (${default}). A power cut takes what came since."`
+	NATS            string     `name:"nats" placeholder:"URL" help:"Use the NATS server at URL instead of an embedded one (or SWITCHBACK_NATS_URL)."`
+	AdminAddr       string     `placeholder:"ADDR" help:"Address of health and metrics (127.0.0.1:9464, or a free port when that is taken)."`
+	Settings        string     `placeholder:"FILE" help:"File of settings for the services, in YAML; SWITCHBACK_RUNNER_… and the like are read as well."`
+	Setting         []string   `placeholder:"KEY=VALUE" sep:"none" help:"A setting of the services: runner.max_concurrent_runs=32."`
+	AllowShell      bool       `help:"Let components of type shell run commands on this machine."`
+	AllowHTTPServer bool       `name:"allow-http-server" help:"Let components of type http-server start their servers on this machine."`
+	LogLevel        slog.Level `default:"info" placeholder:"LEVEL" help:"debug, info, warn or error."`
+	LogFormat       string     `enum:"auto,pretty,text,json" default:"pretty" placeholder:"FORMAT" help:"pretty, text or json."`
 }
 
 // defaultNATSPort is where clients look for NATS.
@@ -39,7 +42,17 @@ func (u *upCommand) Run(ctx context.Context, s *streams) error {
 		Compose: u.options(), Out: s.out, Log: log, NATS: u.NATS,
 		Admin: telemetry.AdminConfig{Addr: defaultAdmin},
 	}
-	if err := settings.Load(&o.Settings, settings.Sources{File: u.Settings, EnvPrefix: "SWITCHBACK_"}); err != nil {
+	given, err := settings.Pairs(u.Setting)
+	if err != nil {
+		return fault.Wrap(err, fault.Usage, "--setting", "write it as runner.max_concurrent_runs=32")
+	}
+	if u.AllowShell {
+		given["runner.allow_shell"] = true
+	}
+	if u.AllowHTTPServer {
+		given["runner.allow_http_server"] = true
+	}
+	if err := settings.Load(&o.Settings, settings.Sources{File: u.Settings, EnvPrefix: "SWITCHBACK_", Flags: given}); err != nil {
 		return fault.Wrap(err, fault.Usage, "the settings", "")
 	}
 	if u.AdminAddr != "" {

@@ -129,6 +129,7 @@ func serve(ctx context.Context, o Options, doc *compose.Document, connection bus
 	admin := telemetry.NewAdmin(o.Admin, registry, o.Log)
 	admin.AddCheck("nats", b.Ready)
 	services := append([]supervise.Service{admin}, o.Before...)
+	var all everything
 	here, inside := parted(doc)
 	if len(here) > 0 {
 		if len(inside) > 0 && len(o.Settings.Listener.Listeners) == 0 {
@@ -141,6 +142,7 @@ func serve(ctx context.Context, o Options, doc *compose.Document, connection bus
 		if err != nil {
 			return fmt.Errorf("prepare the listener: %w", err)
 		}
+		all.listener = l
 		services = append(services, l, out.service("Listener", func() []string { return listenerLines(doc, l.Addresses()) }))
 	}
 	if len(inside) > 0 {
@@ -160,6 +162,7 @@ func serve(ctx context.Context, o Options, doc *compose.Document, connection bus
 		if err != nil {
 			return fmt.Errorf("prepare the gateway: %w", err)
 		}
+		all.gateway = g
 		services = append(services, g)
 	}
 	if len(doc.Workflows) > 0 {
@@ -167,8 +170,10 @@ func serve(ctx context.Context, o Options, doc *compose.Document, connection bus
 			Bus: b, Document: doc, Getenv: os.LookupEnv, Logger: o.Log.With(slog.String("service", "runner")), Registry: registry,
 			Tracer: tracing.Tracer(runner.Scope),
 		})
+		all.runner = r
 		services = append(services, r, out.service("Runner", func() []string { return runnerLines(doc) }))
 	}
+	services = append(services, newWatch(o.Compose, doc, all.reload, out, o.Log))
 	if o.Work != nil {
 		services = append(services, supervise.Func("work", func(ctx context.Context) error { return o.Work(ctx, b) }))
 	}
