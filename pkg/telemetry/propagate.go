@@ -3,6 +3,7 @@ package telemetry
 import (
 	"context"
 	"log/slog"
+	"strings"
 
 	"go.opentelemetry.io/otel/propagation"
 	"go.opentelemetry.io/otel/trace"
@@ -28,7 +29,19 @@ func Continue(ctx context.Context, parent string) context.Context {
 
 // LinkTo gives a link to what a traceparent names; false where it names nothing.
 func LinkTo(parent string) (trace.Link, bool) {
-	sc := trace.SpanContextFromContext(Continue(context.Background(), parent))
+	fields := strings.Split(parent, "-")
+	if len(fields) < 4 || len(fields[0]) != 2 || fields[0] == "ff" || len(fields[3]) != 2 {
+		return trace.Link{}, false
+	}
+	traceID, err := trace.TraceIDFromHex(fields[1])
+	if err != nil {
+		return trace.Link{}, false
+	}
+	spanID, err := trace.SpanIDFromHex(fields[2])
+	if err != nil {
+		return trace.Link{}, false
+	}
+	sc := trace.NewSpanContext(trace.SpanContextConfig{TraceID: traceID, SpanID: spanID, Remote: true})
 	return trace.Link{SpanContext: sc}, sc.IsValid()
 }
 

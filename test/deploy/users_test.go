@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"encoding/json"
 	"fmt"
+	"io"
 	"net/http"
 	"os"
 	"os/exec"
@@ -122,6 +123,28 @@ func ended(t *testing.T, n *natsServer, workflow, status string) (id string) {
 	return id
 }
 
+// scrape asks for the metrics, of which a runner has some from JetStream.
+func scrape(t *testing.T, p *system.Process) {
+	t.Helper()
+	resp, err := http.Get("http://" + p.Admin() + "/metrics")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer resp.Body.Close()
+	body, err := io.ReadAll(resp.Body)
+	if err != nil || resp.StatusCode != http.StatusOK {
+		t.Fatalf("/metrics answers %s %v", resp.Status, err)
+	}
+	if !bytes.Contains(body, []byte("\nswitchback_runner_active ")) {
+		return
+	}
+	for _, stream := range []string{"RUNS", "KV_waits", "KV_runs", "RECEIVED", "DEAD"} {
+		if !bytes.Contains(body, []byte(`switchback_jetstream_stream_messages{stream="`+stream+`"}`)) {
+			t.Errorf("a runner does not see what stream %s holds", stream)
+		}
+	}
+}
+
 // Each service does its whole work with its user, and is refused nothing.
 func TestUsersDoTheirWork(t *testing.T) {
 	environment(t)
@@ -189,6 +212,7 @@ func TestUsersDoTheirWork(t *testing.T) {
 	command(t, n, "controller", "gateways", "list")
 	command(t, n, "admin", "runs", "list")
 	for _, p := range []*system.Process{l, r, g} {
+		scrape(t, p)
 		if code := p.Stop(); code != 0 && code != 143 {
 			t.Errorf("ends with %d", code)
 		}
