@@ -41,6 +41,7 @@ type outside struct {
 }
 
 func startOutside(t *testing.T) *outside {
+	t.Helper()
 	o := &outside{seen: map[string]string{}}
 	o.Server = httptest.NewServer(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
 		_, _ = io.Copy(io.Discard, r.Body)
@@ -84,6 +85,7 @@ listener:
 components:
   - {id: order, base_url: %[2]s, path: /order, body: {}}
   - {id: thank, base_url: %[2]s, path: /thank, body: {}}
+  - {id: log, type: logger, message: thanked}
 
 workflows:
   - id: sleeps
@@ -96,7 +98,9 @@ workflows:
       - {id: pause, type: delay, duration: 1ms}
       - {id: sub, type: workflow, workflow: thanks, depends_on: [pause]}
   - id: thanks
-    job: {id: thank, component: thank}
+    jobs:
+      - {id: thank, component: thank}
+      - {id: say, component: log, depends_on: [thank]}
 `, port, outside))
 }
 
@@ -161,6 +165,17 @@ func stop(t *testing.T, services ...*system.Process) {
 			t.Errorf("a service ends with %d:\n%s", code, s.Stderr())
 		}
 	}
+}
+
+// logged looks for the id of the trace in what the run's logger has written.
+func logged(t *testing.T, runner *system.Process) {
+	t.Helper()
+	for line := range strings.Lines(runner.Stderr()) {
+		if strings.Contains(line, "message=thanked") && strings.Contains(line, "trace_id="+askTrace) {
+			return
+		}
+	}
+	t.Errorf("the log does not name the trace:\n%s", runner.Stderr())
 }
 
 // only gives the one span of a name.
@@ -265,6 +280,7 @@ func TestTimersAndRunsOfRunsStayInTheTrace(t *testing.T) {
 	thankTrace, thankSpan := out.traceparent(t, "/thank")
 	c.Await("r2", "completed")
 	stop(t, runner)
+	logged(t, runner)
 
 	spans := collector.Of(askTrace)
 	timeout := only(t, spans, "process timeout.{id}")
@@ -293,7 +309,7 @@ func TestTimersAndRunsOfRunsStayInTheTrace(t *testing.T) {
 	like(t, only(t, spans, "process callback.{id}"), "switchback-runner", consumer, end.ID, map[string]string{"switchback.run.id": "r2"})
 }
 
-// Without a collector no span is made, and a traceparent that comes in is handed on as it is.
+// Without a collector no span is made, and a traceparent that comes in is handed on as it is. The log has its id all the same.
 func TestTracingIsOffUnlessAskedFor(t *testing.T) {
 	server1, out := system.StartNATS(t), startOutside(t)
 	c := system.Connect(t, server1.URL())
@@ -304,4 +320,5 @@ func TestTracingIsOffUnlessAskedFor(t *testing.T) {
 	}
 	c.Await("r3", "completed")
 	stop(t, runner)
+	logged(t, runner)
 }
