@@ -17,6 +17,7 @@ import (
 
 	"github.com/nats-io/nats.go"
 
+	"github.com/switchbackhq/switchback/services/gateway/sshtest"
 	"github.com/switchbackhq/switchback/test/system"
 )
 
@@ -144,10 +145,13 @@ func arrive(t *testing.T) *tourist {
 	t.Helper()
 	var to, from []string
 	free := map[string]string{}
-	for _, port := range []string{"4222", "8090", "8091", "9100"} {
+	for _, port := range []string{"4222", "8090", "8091", "9000", "9100"} {
 		free[port] = strconv.Itoa(system.FreePort(t))
 		to, from = append(to, port, free[port]), append(from, free[port], port)
 	}
+	home, server := sshServer(t)
+	to = append(to, "example.com", sshHost, "port: 22\n", fmt.Sprintf("port: %d\n", server.Port), "username: me\n", "username: "+server.User+"\n")
+	from = append(from, sshHost, "example.com")
 	self, err := os.Executable()
 	if err != nil {
 		t.Fatal(err)
@@ -173,7 +177,7 @@ pkill() { kill -9 "$(cat up.pid)"; }
 	}
 	url := "nats://127.0.0.1:" + free["4222"]
 	w.env = append(os.Environ(), "PATH="+filepath.Dir(system.Binary(t, "switchback"))+":"+os.Getenv("PATH"),
-		"SWITCHBACK_NATS_URL="+url, "NATS_URL="+url, "TERM=xterm-256color", "TZ=UTC")
+		"SWITCHBACK_NATS_URL="+url, "NATS_URL="+url, "HOME="+home, "TERM=xterm-256color", "TZ=UTC")
 	in, stdin, err := os.Pipe()
 	if err != nil {
 		t.Fatal(err)
@@ -184,6 +188,30 @@ pkill() { kill -9 "$(cat up.pid)"; }
 	_ = in.Close()
 	w.say(prelude)
 	return w
+}
+
+// sshHost is the tour's example.com: of this machine, and unlike the address that all else is at.
+const sshHost = "127.0.0.2"
+
+// sshServer starts the tour's SSH server, and gives a home folder of somebody who has logged in there before.
+func sshServer(t *testing.T) (home string, s *sshtest.Sshd) {
+	t.Helper()
+	s = sshtest.StartSshd(t, "ListenAddress "+sshHost, "GatewayPorts clientspecified")
+	home = t.TempDir()
+	if err := os.Mkdir(filepath.Join(home, ".ssh"), 0o700); err != nil {
+		t.Fatal(err)
+	}
+	known := sshtest.KnownHosts(t, fmt.Sprintf("%s:%d", sshHost, s.Port), s.HostKey)
+	for name, from := range map[string]string{"id_ed25519": s.Keyfile, "known_hosts": known} {
+		data, err := os.ReadFile(from)
+		if err == nil {
+			err = os.WriteFile(filepath.Join(home, ".ssh", name), data, 0o600)
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	return home, s
 }
 
 func (w *tourist) say(text string) {
@@ -252,7 +280,7 @@ func (w *tourist) stop(name string) {
 // there: people do not type as fast as a test.
 func (w *tourist) run(c command) {
 	w.t.Helper()
-	looks := regexp.MustCompile(`^switchback (runs|waits) (list|show)`).MatchString(c.line)
+	looks := regexp.MustCompile(`^switchback (runs (list|show)|waits list|gateways)`).MatchString(c.line)
 	try := func() error {
 		before := len(w.screen.lines())
 		w.say("{ " + w.ports.Replace(c.line) + "\n} </dev/null; echo '--- done'")
