@@ -154,7 +154,7 @@ func (d *Driver) arguments(config, metrics, upstream string) []string {
 }
 
 func (d *Driver) env() []string {
-	env := slices.Clone(d.s.Env)
+	env := append(slices.Clone(d.s.Env), "TUNNEL_NO_PRECHECKS=true") // those that know no prechecks know no such variable
 	if d.s.Token != "" {
 		env = append(env, "TUNNEL_TOKEN="+d.s.Token)
 	}
