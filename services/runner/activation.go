@@ -357,7 +357,7 @@ func (a *activation) save() error {
 			a.overgrown = true
 			a.queue = nil
 			message := "the run has grown too large: " + err.Error()
-			if err := a.apply(engine.Overgrown{Message: message, At: time.Now()}); err != nil {
+			if err := a.apply(engine.Overgrown{Message: message, Trigger: a.trigger, At: time.Now()}); err != nil {
 				return err
 			}
 			continue

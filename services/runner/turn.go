@@ -37,7 +37,7 @@ func (a *activation) acquire(c engine.Acquire) error {
 		return fmt.Errorf("the turn of run %s: %w", a.run.ID, err)
 	}
 	if !granted {
-		return a.apply(engine.NotYet{At: time.Now()})
+		return a.apply(engine.NotYet{Trigger: a.trigger, At: time.Now()})
 	}
 	return a.apply(engine.Granted{Turn: c.Turn, Trigger: a.trigger, At: time.Now()})
 }

@@ -68,11 +68,13 @@ func Advance(w World, run *event.Run, ev Event) (*event.Run, []Command, error) {
 		s.trigger = ev.Trigger
 		s.retry(ev)
 	case Overgrown:
+		s.trigger = ev.Trigger
 		s.overgrown(ev)
 	case Granted:
 		s.trigger = ev.Trigger
 		s.granted(ev)
 	case NotYet:
+		s.trigger = ev.Trigger
 		s.notYet()
 	case Cancelled:
 		s.trigger = "cancel"

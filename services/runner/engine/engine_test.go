@@ -308,6 +308,14 @@ func TestAdvance(t *testing.T) {
 			commands: []string{"end r.c used 0", "finish"}, err: "cancelled: enough ()",
 		},
 		{
+			name: "what has become too large ends, and is told again when its message comes again", world: world(component(0), job("a")),
+			events: []engine.Event{
+				requested(t0), responded("a", 1, after(second)), engine.Overgrown{Message: "too much", Trigger: "callback:9", At: after(second)},
+				engine.Redelivered{Trigger: "callback:9", At: after(2 * second)},
+			},
+			states: "failed a=cancelled", commands: []string{"end r.a used 0", "finish"}, err: "too_large: too much ()",
+		},
+		{
 			name: "an ignored failure is none", world: world(component(0), with(job("a"), func(j *compose.Job) { j.OnError.Ignore = true }), job("b", "a")),
 			events: []engine.Event{requested(t0), boom}, states: "running a=completed b=running", commands: []string{"act r.b until 24h0m1s"},
 		},

@@ -90,6 +90,7 @@ type Refused struct {
 // Overgrown says that the run's document has become larger than can be kept.
 type Overgrown struct {
 	Message string
+	Trigger string
 	At      time.Time
 }
 

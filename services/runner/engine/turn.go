@@ -32,7 +32,10 @@ type Granted struct {
 }
 
 // NotYet says that the run is queued.
-type NotYet struct{ At time.Time }
+type NotYet struct {
+	Trigger string
+	At      time.Time
+}
 
 func (e Granted) at() time.Time { return e.At }
 func (e NotYet) at() time.Time  { return e.At }

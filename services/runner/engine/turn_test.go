@@ -25,6 +25,11 @@ func TestTurns(t *testing.T) {
 	look := func(at time.Time) engine.Expired {
 		return engine.Expired{ID: engine.TurnID("r"), Seq: 30, Trigger: "timeout:30", At: at}
 	}
+	rung := func(at time.Time) engine.Granted {
+		return engine.Granted{Turn: event.Turn{Number: 1}, Trigger: "timeout:30", At: at}
+	}
+	rungOff := engine.Acted{Job: "a", Attempt: 1, Trigger: "timeout:30", At: after(second), Err: &engine.Error{Code: "x", Message: "no"}}
+	tooLate := engine.NotYet{Trigger: "timeout:30", At: after(second)}
 	failed := engine.Acted{Job: "a", Attempt: 1, Trigger: "request:7", At: after(second), Err: &engine.Error{Code: "x", Message: "no"}}
 	retried := engine.Retried{Request: 8, Trigger: "request:8", At: after(2 * second)}
 	timeLimited := bounded(compose.Concurrency{Limit: 1})
@@ -66,9 +71,27 @@ func TestTurns(t *testing.T) {
 		"a ring when it goes already changes nothing": {
 			plain, []engine.Event{requested(t0), granted(1, after(second)), look(after(2 * second))}, "running a=running", []string{},
 		},
+		"the ring that brought its turn comes again: what it set off is done again": {
+			plain,
+			[]engine.Event{requested(t0), look(after(second)), rung(after(second)), look(after(2 * second))},
+			"running a=running",
+			[]string{"act r.a until 24h0m1s"},
+		},
+		"and after its end": {
+			plain,
+			[]engine.Event{requested(t0), rung(after(second)), rungOff, look(after(2 * second))},
+			"failed a=failed",
+			[]string{"release 1", "finish"},
+		},
 		"queued for too long it fails, and leaves the queue": {
 			bounded(compose.Concurrency{Limit: 1, Timeout: second}),
-			[]engine.Event{requested(t0), engine.NotYet{At: after(second)}},
+			[]engine.Event{requested(t0), tooLate},
+			"failed",
+			[]string{"end r..turn used 0", "release 1", "finish"},
+		},
+		"which is done again when its timer's message comes again": {
+			bounded(compose.Concurrency{Limit: 1, Timeout: second}),
+			[]engine.Event{requested(t0), tooLate, look(after(2 * second))},
 			"failed",
 			[]string{"end r..turn used 0", "release 1", "finish"},
 		},
