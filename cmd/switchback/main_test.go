@@ -1,8 +1,11 @@
 package main
 
 import (
+	"context"
 	"errors"
 	"fmt"
+	"io"
+	"net/http"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -29,6 +32,7 @@ func TestMain(m *testing.M) {
 //
 //	up NAME ARG…             starts `switchback up ARG…`, on a free port unless it has --nats, and waits until it is ready; its output goes to NAME.out
 //	                         and NAME.err, its NATS into SWITCHBACK_NATS_URL and NATS_PORT
+//	post STATUS PATH BODY HEADER…  sends JSON to the listener that was started last, and wants that status
 //	down NAME                stops it with SIGTERM and wants the exit code 0
 //	kill9 NAME               kills it
 //	exits CODE PROGRAM ARG…  wants that exit code
@@ -52,6 +56,7 @@ func TestScripts(t *testing.T) {
 			"kill9": func(ts *testscript.TestScript, _ bool, args []string) { running(ts, args).kill() },
 			"exits": exits,
 			"until": until,
+			"post":  post,
 			"cancel": func(ts *testscript.TestScript, _ bool, args []string) {
 				ts.Check(ts.Exec("switchback", "runs", "cancel", runID.FindString(ts.ReadFile(args[0]))))
 			},
@@ -131,6 +136,9 @@ func start(ts *testscript.TestScript, _ bool, args []string) {
 	if ended != nil {
 		ts.Fatalf("%s is not ready: %v\n%s", name, ended, ts.ReadFile(name+".err"))
 	}
+	if at := listenerLine.FindStringSubmatch(ts.ReadFile(name + ".out")); at != nil {
+		ts.Setenv("LISTENER", at[1])
+	}
 	if outside {
 		return
 	}
@@ -143,6 +151,31 @@ func start(ts *testscript.TestScript, _ bool, args []string) {
 }
 
 var natsLine = regexp.MustCompile(`\[NATS\] Ready on (nats://127\.0\.0\.1:(\d+)),`)
+
+var listenerLine = regexp.MustCompile(`\[Listener\] Ready on (http://\S+)`)
+
+func post(ts *testscript.TestScript, _ bool, args []string) {
+	if len(args) < 3 {
+		ts.Fatalf("want a status, a path and a body")
+	}
+	r, err := http.NewRequestWithContext(context.Background(), http.MethodPost, ts.Getenv("LISTENER")+args[1], strings.NewReader(args[2]))
+	ts.Check(err)
+	r.Header.Set("Content-Type", "application/json")
+	for _, h := range args[3:] {
+		name, v, _ := strings.Cut(h, ":")
+		r.Header.Set(name, v)
+	}
+	r.Close = true
+	answer, err := http.DefaultClient.Do(r)
+	ts.Check(err)
+	defer answer.Body.Close()
+	body, err := io.ReadAll(answer.Body)
+	ts.Check(err)
+	ts.Logf("%s", body)
+	if strconv.Itoa(answer.StatusCode) != args[0] {
+		ts.Fatalf("status %d, want %s", answer.StatusCode, args[0])
+	}
+}
 
 var errPatience = errors.New("waited too long")
 

@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"strconv"
 	"time"
 
 	"github.com/switchbackhq/switchback/pkg/event"
@@ -24,6 +25,9 @@ func (b *Bus) PublishCallback(ctx context.Context, cb *event.Callback) (Ack, err
 	o.setIf(subject.HeaderError, cb.Error)
 	o.setIf(subject.HeaderEndpoint, cb.Endpoint)
 	o.setIf(subject.HeaderTrace, cb.Trace)
+	if cb.ReplayOf != 0 {
+		o.set(subject.HeaderReplayOf, strconv.FormatUint(cb.ReplayOf, 10))
+	}
 	if !cb.ReceivedAt.IsZero() {
 		o.set(subject.HeaderReceivedAt, cb.ReceivedAt.UTC().Format(time.RFC3339Nano))
 	}
@@ -51,6 +55,7 @@ func DecodeCallback(s *Stored) (*event.Callback, error) {
 		ID: id, Outcome: outcome, Result: payload(s.Data), Error: s.Header[subject.HeaderError], Endpoint: s.Header[subject.HeaderEndpoint],
 		DeliveryID: s.Header[hdrMsgID], Trace: s.Header[subject.HeaderTrace], Object: reference(s.Header), Seq: s.Seq, StoredAt: s.Time,
 	}
+	cb.ReplayOf, _ = strconv.ParseUint(s.Header[subject.HeaderReplayOf], 10, 64) // 0 for none
 	if t := s.Header[subject.HeaderReceivedAt]; t != "" {
 		if cb.ReceivedAt, err = time.Parse(time.RFC3339Nano, t); err != nil {
 			cb.ReceivedAt = time.Time{} // a foreign client's: not worth losing the callback

@@ -32,6 +32,9 @@ func AppendReceived(dst []byte, r *event.Received, header []event.HeaderField) [
 	dst = value.AppendString(append(dst, `,"verdict":`...), r.Verdict)
 	dst = strconv.AppendInt(append(dst, `,"status":`...), int64(r.Status), 10)
 	dst = appendText(dst, `,"error":`, r.Error)
+	if r.ReplayOf > 0 {
+		dst = strconv.AppendUint(append(dst, `,"replay_of":`...), r.ReplayOf, 10)
+	}
 	for i := range r.Items {
 		dst = append(dst, separator(i, `,"items":[`)...)
 		dst = appendItem(dst, &r.Items[i])

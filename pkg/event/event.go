@@ -40,7 +40,8 @@ type Callback struct {
 	DeliveryID string          // becomes Nats-Msg-Id: the sender's own id of this delivery
 	Trace      string          // W3C traceparent
 	// Object is where the result lies when it is too large for a message; Result is empty then.
-	Object *Object
+	Object   *Object
+	ReplayOf uint64 // the record of the request that was mapped again to make it
 
 	Seq      uint64    // place in the stream of waits; zero before it is stored
 	StoredAt time.Time // when the server took it

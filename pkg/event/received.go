@@ -20,6 +20,7 @@ type Received struct {
 	Verdict  string     `json:"verdict"`
 	Status   int        `json:"status"` // of the answer
 	Error    string     `json:"error,omitempty"`
+	ReplayOf uint64     `json:"replay_of,omitempty"` // the request that a person had mapped again; this is no request of its own
 
 	Items []ReceivedItem `json:"items,omitempty"`
 	More  int            `json:"more_items,omitempty"` // that are not listed
@@ -29,7 +30,13 @@ type Received struct {
 	BodySize int                 `json:"body_size"`
 	Cut      bool                `json:"cut,omitempty"` // the body is not kept, or only its beginning
 	Body     []byte              `json:"-"`
+
+	// ReplayedBy are the records of its replays: told to those who read the record, and not a part of it.
+	ReplayedBy []uint64 `json:"replayed_by,omitempty"`
 }
+
+// VerdictReplayed is that of a replay's record.
+const VerdictReplayed = "replayed"
 
 // ReceivedItem is what became of one item of a request.
 type ReceivedItem struct {
@@ -39,6 +46,10 @@ type ReceivedItem struct {
 	Run       string  `json:"run_id,omitempty"`
 	Duplicate bool    `json:"duplicate,omitempty"`
 	Error     string  `json:"error,omitempty"`
+
+	// What has become of a callback, and the job that took it: told to those who read the record, and not a part of it.
+	Fate string `json:"fate,omitempty"`
+	Job  string `json:"job,omitempty"`
 }
 
 // HeaderField is a line of a request's header.

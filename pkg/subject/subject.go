@@ -55,6 +55,7 @@ const (
 	HeaderReceivedAt = "Switchback-Received-At"
 	HeaderReason     = "Switchback-Reason"
 	HeaderUsed       = "Switchback-Used"
+	HeaderReplayOf   = "Switchback-Replay-Of"
 	HeaderTrace      = "traceparent"
 
 	// HeaderObject says that the payload lies in BucketPayloads under this name; size and digest may be left out.
@@ -104,6 +105,9 @@ func Wait(id string) string { return "$KV." + BucketWaits + "." + Escape(id) }
 func Received(listener, endpoint, verdict string) string {
 	return "received." + token(listener) + "." + token(endpoint) + "." + token(verdict)
 }
+
+// ReceivedWith is received.*.*.<verdict>: all records with that verdict.
+func ReceivedWith(verdict string) string { return "received.*.*." + token(verdict) }
 
 // Dead is dead.<kind>.<id>: kind names what was given up (request, callback, run).
 func Dead(kind, id string) string { return "dead." + token(kind) + "." + Escape(id) }

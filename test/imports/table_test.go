@@ -69,6 +69,10 @@ var importRules = []importRule{
 		why: "the one place where verification asks the network: for keys",
 	},
 	{
+		of: "services/listener/replay", only: shared("services/listener/ingress/..."), never: pure,
+		why: "a recorded request becomes callbacks as a received one does, wherever that is asked for",
+	},
+	{
 		of: "services/runner/engine", only: shared("services/runner/engine"), never: pure,
 		why: "everything that happens next, and nothing that happens",
 	},

@@ -10,9 +10,10 @@ import (
 )
 
 type callbacksCommand struct {
-	List callbacksListCommand `cmd:"" default:"withargs" help:"List what the listeners were sent, the newest first."`
-	Show callbacksShowCommand `cmd:"" help:"Show one request: what came, and what became of it."`
-	Send callbacksSendCommand `cmd:"" help:"Send a callback for an id, whether somebody waits for it or not."`
+	List   callbacksListCommand   `cmd:"" default:"withargs" help:"List what the listeners were sent, the newest first."`
+	Show   callbacksShowCommand   `cmd:"" help:"Show one request: what came, and what became of it."`
+	Replay callbacksReplayCommand `cmd:"" help:"Map a request again, by the file as it is now, and publish what it gives."`
+	Send   callbacksSendCommand   `cmd:"" help:"Send a callback for an id, whether somebody waits for it or not."`
 }
 
 type callbacksSendCommand struct {

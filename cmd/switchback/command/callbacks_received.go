@@ -1,8 +1,10 @@
 package command
 
 import (
+	"cmp"
 	"context"
 	"fmt"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -11,11 +13,13 @@ import (
 	"github.com/switchbackhq/switchback/cmd/switchback/client"
 	"github.com/switchbackhq/switchback/cmd/switchback/show"
 	"github.com/switchbackhq/switchback/pkg/event"
+	"github.com/switchbackhq/switchback/pkg/fate"
 )
 
 type callbacksListCommand struct {
 	Limit   *int   `placeholder:"N" help:"At most so many, 0 for all (default: 50 in a table, all as JSON)."`
-	Verdict string `placeholder:"VERDICT" help:"Only those with this verdict: accepted, progress, handshake, unauthorized, unusable, …"`
+	Verdict string `placeholder:"VERDICT" help:"Only those with this verdict: accepted, progress, handshake, unauthorized, unprocessable, replayed, …"`
+	Fate    string `enum:",matched,early,duplicate,late,orphan,pending" default:"" placeholder:"FATE" help:"Only those with a callback of this fate: matched, early, duplicate, late, orphan or pending."`
 	system
 	format
 }
@@ -29,6 +33,9 @@ func (c *callbacksListCommand) Run(ctx context.Context, s *streams) error {
 	return c.with(ctx, func(cl *client.Client) error {
 		var all []*event.Received
 		err := cl.Received(ctx, c.Verdict, func(r *event.Received) bool {
+			if !c.wants(r) {
+				return true
+			}
 			all = append(all, r)
 			return limit == 0 || len(all) < limit
 		})
@@ -54,9 +61,20 @@ func (c *callbacksListCommand) Run(ctx context.Context, s *streams) error {
 		for i, r := range all {
 			rows[i] = []string{
 				strconv.FormatUint(r.Seq, 10), show.Relative(r.At, now), r.Verdict, strconv.Itoa(r.Status), r.Method + " " + r.Path, receivedIDs(r),
+				show.Fates(r),
+			}
+			if r.Status == 0 {
+				rows[i][3] = ""
 			}
 		}
-		return show.Table(s.out, []string{"SEQ", "AT", "VERDICT", "STATUS", "REQUEST", "IDS"}, rows)
+		return show.Table(s.out, []string{"SEQ", "AT", "VERDICT", "STATUS", "REQUEST", "IDS", "FATE"}, rows)
+	})
+}
+
+// wants tells whether a request is to be listed. An orphan that somebody has replayed needs nobody any more.
+func (c *callbacksListCommand) wants(r *event.Received) bool {
+	return c.Fate == "" || slices.ContainsFunc(r.Items, func(item event.ReceivedItem) bool {
+		return item.Fate == c.Fate && (c.Fate != string(fate.Orphan) || len(r.ReplayedBy) == 0)
 	})
 }
 
@@ -68,7 +86,7 @@ func receivedIDs(r *event.Received) string {
 			ids = append(ids, fmt.Sprintf("and %d more", len(r.Items)+r.More-i))
 			break
 		}
-		ids = append(ids, item.ID+item.Run)
+		ids = append(ids, cmp.Or(item.ID, item.Run))
 	}
 	return strings.Join(ids, ", ")
 }
@@ -100,6 +118,6 @@ func (c *callbacksShowCommand) Run(ctx context.Context, s *streams) error {
 		} else {
 			v.BodyBase64 = r.Body
 		}
-		return show.JSON(s.out, v)
+		return c.print(s, v, func() error { return show.Received(s.out, r, time.Now()) })
 	})
 }

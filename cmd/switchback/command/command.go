@@ -26,7 +26,7 @@ type grammar struct {
 	Validate  validateCommand  `cmd:"" help:"Check a compose file: its form and its references."`
 	Runs      runsCommand      `cmd:"" help:"See runs, and cancel them."`
 	Waits     waitsCommand     `cmd:"" help:"See what runs wait for, and end waits by hand."`
-	Callbacks callbacksCommand `cmd:"" help:"Send callbacks."`
+	Callbacks callbacksCommand `cmd:"" help:"See what the listeners were sent and what became of it, replay it, and send callbacks by hand."`
 	Gateways  gatewaysCommand  `cmd:"" aliases:"gateway" help:"See tunnels and their public URLs, and find out why one does not work."`
 	Tunnel    tunnelCommand    `cmd:"" help:"Give a local port a public URL, without any file."`
 	Demo      demoCommand      `cmd:"" help:"Try everything at once: a system, an outside service and a run, gone when it ends."`
