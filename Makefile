@@ -44,6 +44,12 @@ help: ## Show this
 build: ## Build the commands into bin/
 	$(GO) build -trimpath -o bin/ $$($(GO) list -f '{{if eq .Name "main"}}{{.ImportPath}}{{end}}' work)
 
+# Images are named by VERSION, and know what they were built of.
+VERSION ?= dev
+.PHONY: images
+images: ## Container images of the services and of the command (VERSION=v1.2.3)
+	SWITCHBACK_VERSION=$(VERSION) SWITCHBACK_REVISION=$$(git rev-parse HEAD 2>/dev/null || true) docker compose build $(if $(CI),--progress plain)
+
 .PHONY: demo
 demo: ## A run goes to sleep and a callback wakes it, all in one process
 	$(GO) run ./cmd/switchback demo
@@ -51,6 +57,12 @@ demo: ## A run goes to sleep and a callback wakes it, all in one process
 .PHONY: test
 test: ## Test with the race detector (PKG=./pkg/expr RUN=TestName COUNT=10)
 	$(TEST) -race -timeout $(TIMEOUT) -run '$(RUN)' $(if $(filter-out 1,$(COUNT)),-count $(COUNT)) $(PKG)
+
+.PHONY: compose
+compose: ## compose.yaml on a Docker engine: scaled, restarted and killed under load, and counted
+	test/compose/standins.sh
+	$(MAKE) images
+	SWITCHBACK_COMPOSE=1 $(GO) test -count 1 -timeout 15m -v ./test/compose
 
 .PHONY: bench
 bench: ## Measure ingest, roundtrip and park; a table, and JSON in bench/out/

@@ -84,9 +84,7 @@ func TestComposeAsItStands(t *testing.T) {
 	s.up()
 	c := newClient(s, "nats://nats:4222")
 	c.during("three listeners in place of one", true, func() { s.up("--scale", "listener=3", "--scale", "runner=2") })
-	t.Run("replicas share the work", func(t *testing.T) {
-		c.during("all replicas", true, func() { s.spread() })
-	})
+	c.during("replicas share the work", true, s.spread)
 	c.during("rolling restart of the listeners", true, func() { s.each("listener", s.restart) })
 	c.during("rolling restart of the runners", true, func() { s.each("runner", s.restart) })
 	c.during("restart of gateway, proxy and NATS", false, func() {

@@ -102,8 +102,10 @@ func newClient(s *stack, url string) *client {
 	if err != nil {
 		s.t.Fatal(err)
 	}
-	c := &client{s: s, js: js, http: &http.Client{Timeout: 30 * time.Second, Transport: &http.Transport{MaxIdleConnsPerHost: 64}},
-		base: fmt.Sprintf("http://127.0.0.1:%d", s.port), asked: map[string]string{}}
+	c := &client{
+		s: s, js: js, http: &http.Client{Timeout: 30 * time.Second, Transport: &http.Transport{MaxIdleConnsPerHost: 64}},
+		base: fmt.Sprintf("http://127.0.0.1:%d", s.port), asked: map[string]string{},
+	}
 	s.t.Cleanup(c.http.CloseIdleConnections)
 	return c
 }
