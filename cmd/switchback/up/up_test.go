@@ -4,8 +4,10 @@ import (
 	"bytes"
 	"context"
 	"errors"
+	"io"
 	"log/slog"
 	"net"
+	"net/http"
 	"os"
 	"path/filepath"
 	"strconv"
@@ -89,6 +91,56 @@ func TestRun(t *testing.T) {
 	}
 	if err := Run(ctx, o); err != nil {
 		t.Fatal(err)
+	}
+}
+
+// The metrics of all services are at one address.
+func TestMetricsOfAllAtOneAddress(t *testing.T) {
+	l, port := freePort(t)
+	a, admin := freePort(t)
+	_, _ = l.Close(), a.Close()
+	o, _ := options(t, house+`
+gateway:
+  type: ssh-tunnel
+  port: 8090
+  connection: {host: 127.0.0.1, port: 1, auth: {type: password, username: u, password: p}}
+`, "listener.port="+port)
+	o.Admin = telemetry.AdminConfig{Addr: "127.0.0.1:" + admin, Asked: true}
+	var metrics []byte
+	scrape := func(ctx context.Context) error {
+		req, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://127.0.0.1:"+admin+"/metrics", http.NoBody)
+		if err != nil {
+			return err
+		}
+		req.Close = true
+		resp, err := http.DefaultClient.Do(req)
+		if err != nil {
+			return err
+		}
+		defer resp.Body.Close()
+		metrics, err = io.ReadAll(resp.Body)
+		return err
+	}
+	o.Work = func(ctx context.Context, _ *bus.Bus) error {
+		tick := time.NewTicker(10 * time.Millisecond)
+		defer tick.Stop()
+		for deadline := time.Now().Add(time.Minute); time.Now().Before(deadline); <-tick.C {
+			if err := scrape(ctx); err != nil || bytes.Contains(metrics, []byte("\nswitchback_gateway_state{")) {
+				return err // the tunnel has a state a moment after it is ready
+			}
+		}
+		return nil
+	}
+	if err := Run(t.Context(), o); err != nil {
+		t.Fatal(err)
+	}
+	for _, want := range []string{
+		"switchback_listener_requests_total{", "switchback_runner_active 0", "switchback_gateway_state{", "switchback_nats_connected 1",
+		`switchback_jetstream_stream_messages{stream="DEAD"} 0`, `switchback_build_info{`, "go_goroutines ",
+	} {
+		if !bytes.Contains(metrics, []byte("\n"+want)) {
+			t.Errorf("no %q in\n%s", want, metrics)
+		}
 	}
 }
 
