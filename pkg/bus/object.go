@@ -147,6 +147,24 @@ func (o *Objects) Delete(ctx context.Context, name string) error {
 	return nil
 }
 
+// discard removes an object that was just written here. It only publishes: a listener may read nothing, and purge nothing.
+func (o *Objects) discard(ctx context.Context, name string) error {
+	id := subject.Key(name)
+	about, err := json.Marshal(jetstream.ObjectInfo{ObjectMeta: jetstream.ObjectMeta{Name: name}, Bucket: o.bucket, NUID: id, Deleted: true})
+	if err != nil {
+		return fmt.Errorf("describe the object %s: %w", name, err)
+	}
+	for _, m := range []*Message{
+		{Subject: subject.ObjectParts(o.bucket, id), Rollup: true, TTL: time.Second},
+		{Subject: subject.ObjectAbout(o.bucket, name), Data: about, Rollup: true, TTL: time.Second},
+	} {
+		if _, err := o.b.Publish(ctx, m); err != nil {
+			return fmt.Errorf("delete the object %s: %w", name, err)
+		}
+	}
+	return nil
+}
+
 // Names lists what there is in the bucket, also what is there in part only.
 func (o *Objects) Names(ctx context.Context) ([]string, error) {
 	stream := subject.ObjectStream(o.bucket)

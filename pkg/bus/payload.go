@@ -33,7 +33,7 @@ func (b *Bus) publishLarge(ctx context.Context, o *outgoing, kind string, ttl ti
 	a, err := b.publish(ctx, o)
 	if err == nil && a.Duplicate && !b.checkOnly.Load() {
 		// The message stored before has an object of its own. Where this fails, or is not this user's to do, its age removes it.
-		_ = objects.Delete(ctx, ref.Name)
+		_ = objects.discard(ctx, ref.Name)
 	}
 	return a, err
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"net/http"
 	"slices"
 	"strings"
@@ -315,5 +316,59 @@ func TestALargeRequestIsRejected(t *testing.T) {
 	}
 	if data, err := b.bus.Payload(t.Context(), dead.Object); err != nil || string(data) != whole {
 		t.Errorf("%d bytes, %v", len(data), err)
+	}
+}
+
+// A message of a component's own has to fit: that is said at once, not after all attempts.
+func TestALargeMessageOfAComponent(t *testing.T) {
+	b := begin(t, `
+components:
+  tell: {type: nats, subject: somebody, body: "${input.given}"}
+workflow:
+  id: tell
+  jobs: [{id: tell, component: tell, retry: {max_attempts: 5, delay: 1h}}]
+`)
+	b.ask("tell", "r", `{"given":`+text("g", threeMiB)+`}`)
+	run := b.status("r", event.StatusFailed)
+	if run.Error == nil || run.Error.Code != "too_large" || len(run.Jobs["tell"].Attempts) != 1 {
+		t.Errorf("%+v", run.Error)
+	}
+}
+
+// The server that leads the documents is stopped while large runs go through.
+func TestLargeRunsWhileALeaderGoes(t *testing.T) {
+	nodes := bustest.Cluster(t, 3)
+	nodes.Provisioned(bus.Layout{AckWait: 2 * time.Second})
+	b := beginOn(t, bustest.Connect(t, bus.Options{URL: nodes.URL()}), largeFile, runner.Config{})
+	b.say(func(call) (int, string) { return http.StatusOK, `{"n":1,"data":2}` })
+	given, called := text("g", 1200<<10), text("c", 1200<<10)
+	var ids []string
+	for i := range 4 {
+		id := fmt.Sprintf("r%d", i)
+		bustest.Eventually(t, "the request is taken", func() bool {
+			input := json.RawMessage(`{"given":` + given + `}`)
+			_, err := b.bus.PublishRunRequest(t.Context(), &event.RunRequest{RunID: id, MsgID: id, Workflow: "work", Input: input})
+			return err == nil
+		})
+		if ids = append(ids, id); i == 0 {
+			leader := nodes.Leader(subject.ObjectStream(subject.BucketDocuments))
+			if leader < 0 {
+				t.Fatal("the bucket documents has no leader")
+			}
+			nodes.Servers[leader].Stop()
+		}
+	}
+	for _, id := range ids {
+		b.status(id, event.StatusWaiting)
+		bustest.Eventually(t, "the callback is taken", func() bool {
+			_, err := b.bus.PublishCallback(t.Context(), &event.Callback{ID: id + ".ask", Result: json.RawMessage(called), DeliveryID: id})
+			return err == nil
+		})
+	}
+	for _, id := range ids {
+		b.status(id, event.StatusCompleted)
+		if want := `{"called":` + called + `,"fetched":2,"given":` + given + `}`; string(b.whole(id).Output) != want {
+			t.Errorf("run %s: output of %d bytes, want %d", id, len(b.whole(id).Output), len(want))
+		}
 	}
 }

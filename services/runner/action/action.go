@@ -15,6 +15,7 @@ import (
 	"github.com/switchbackhq/switchback/pkg/compose"
 	"github.com/switchbackhq/switchback/pkg/event"
 	"github.com/switchbackhq/switchback/pkg/expr"
+	"github.com/switchbackhq/switchback/pkg/fault"
 	"github.com/switchbackhq/switchback/pkg/value"
 	"github.com/switchbackhq/switchback/services/runner/engine"
 )
@@ -263,6 +264,9 @@ func (inv *invocation) failure(ctx context.Context, err error) *engine.Error {
 	f, ok := errors.AsType[*engine.Error](err)
 	if !ok {
 		f = &engine.Error{Code: CodeRequest, Message: err.Error()}
+		if fault.CodeOf(err) == fault.TooLarge { // for a message of NATS: it will not shrink
+			f.Code, f.Permanent = CodeTooLarge, true
+		}
 	}
 	masked := *f
 	masked.Message = inv.secrets.mask(f.Message)

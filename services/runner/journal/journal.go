@@ -113,18 +113,25 @@ func (j *Journal) Save(ctx context.Context, run *event.Run, rev Revision) (Revis
 	if err != nil {
 		return 0, nil, err
 	}
-	if !run.Status.Ended() {
-		j.recent.Add(run.ID, remembered{run: run, rev: next})
-	}
+	j.remember(run, remembered{run: run, rev: next})
 	return next, data, nil
 }
 
-// update stores a value, and forgets what was remembered of the run.
+// remember keeps in mind what was saved, of runs that go on.
+func (j *Journal) remember(run *event.Run, r remembered) {
+	if run.Status.Ended() {
+		j.recent.Remove(run.ID)
+	} else {
+		j.recent.Add(run.ID, r)
+	}
+}
+
+// update stores a value for a run, and deletes the object that it replaces.
 func (j *Journal) update(ctx context.Context, run *event.Run, rev Revision, data []byte, ttl time.Duration) (Revision, error) {
 	was, _ := j.recent.Peek(run.ID)
 	next, err := j.runs.Update(ctx, run.ID, data, uint64(rev), ttl)
-	j.recent.Remove(run.ID)
 	if err != nil {
+		j.recent.Remove(run.ID)
 		return 0, fmt.Errorf("save run %s: %w", run.ID, err)
 	}
 	if was.object != "" && was.rev == rev {

@@ -45,9 +45,7 @@ func (j *Journal) saveLarge(ctx context.Context, run *event.Run, rev Revision, d
 	if err != nil {
 		return 0, nil, err // in doubt: the stub may be there
 	}
-	if !run.Status.Ended() {
-		j.recent.Add(run.ID, remembered{rev: next, object: object.Name})
-	}
+	j.remember(run, remembered{rev: next, object: object.Name})
 	return next, stub, nil
 }
 
