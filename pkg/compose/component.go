@@ -144,6 +144,9 @@ func (d *decoder) component(e entry) *Component {
 		}
 	}
 	shape.read(d, own, c)
+	if c.Server != nil && len(c.Server.Start) == 0 {
+		d.needf(n, "write start: the command that runs it", "it is not said how its server is started")
+	}
 	c.ID = e.id
 	c.Actions = map[string]*Action{}
 	several := section{singular: "action", plural: "actions", byID: true}

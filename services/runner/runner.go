@@ -21,6 +21,7 @@ import (
 	"github.com/switchbackhq/switchback/services/runner/action"
 	"github.com/switchbackhq/switchback/services/runner/address"
 	"github.com/switchbackhq/switchback/services/runner/journal"
+	"github.com/switchbackhq/switchback/services/runner/server"
 	"github.com/switchbackhq/switchback/services/runner/slot"
 	"github.com/switchbackhq/switchback/services/runner/wait"
 )
@@ -44,6 +45,8 @@ type Config struct {
 	MaxResponse int64 `koanf:"max_response"`
 	// AllowShell lets components of type shell run.
 	AllowShell bool `koanf:"allow_shell"`
+	// AllowHTTPServer lets components of type http-server start their servers.
+	AllowHTTPServer bool `koanf:"allow_http_server"`
 }
 
 func (c Config) withDefaults() Config {
@@ -89,6 +92,7 @@ type Runner struct {
 	waits       *wait.Waits
 	slots       *slot.Slots
 	performer   *action.Performer
+	servers     *server.Servers // nil: not allowed
 	book        *address.Book
 	definitions *definitions
 	arrivals    *arrivals
@@ -111,18 +115,25 @@ func New(cfg Config, deps Deps) *Runner {
 	if deps.Registry != nil {
 		deps.Registry.MustRegister(newBacklog(deps.Bus, deps.Logger))
 	}
+	options := action.Options{
+		Logger: deps.Logger, MaxResponse: cfg.MaxResponse, NATS: messenger{deps.Bus}, AllowShell: cfg.AllowShell, Tracer: deps.Tracer,
+	}
+	var servers *server.Servers
+	if cfg.AllowHTTPServer {
+		servers = server.New(deps.Logger)
+		options.Servers = servers
+	}
 	return &Runner{
-		cfg:     cfg,
-		bus:     deps.Bus,
-		log:     deps.Logger,
-		metrics: newMetrics(deps.Registry),
-		tracer:  deps.Tracer,
-		journal: journal.New(deps.Bus, cfg.KeepRuns),
-		waits:   wait.New(deps.Bus),
-		slots:   slot.New(deps.Bus),
-		performer: action.New(action.Options{
-			Logger: deps.Logger, MaxResponse: cfg.MaxResponse, NATS: messenger{deps.Bus}, AllowShell: cfg.AllowShell, Tracer: deps.Tracer,
-		}),
+		cfg:         cfg,
+		bus:         deps.Bus,
+		log:         deps.Logger,
+		metrics:     newMetrics(deps.Registry),
+		tracer:      deps.Tracer,
+		journal:     journal.New(deps.Bus, cfg.KeepRuns),
+		waits:       wait.New(deps.Bus),
+		slots:       slot.New(deps.Bus),
+		performer:   action.New(options),
+		servers:     servers,
 		book:        address.New(deps.Getenv, cfg.GatewayWait, cfg.ListenerHost),
 		definitions: newDefinitions(deps.Bus.Bucket(subject.BucketDefinitions), deps.Document, deps.Getenv),
 		arrivals:    newArrivals(),
@@ -141,8 +152,8 @@ func (r *Runner) Ready() <-chan struct{} { return r.ready }
 // Run works until ctx ends; then it takes nothing new, lets what is under way come to its end for ShutdownGrace, and
 // hands back the rest.
 func (r *Runner) Run(ctx context.Context) error {
-	if err := unsupported(r.definitions.current().doc); err != nil {
-		return err
+	if r.servers != nil {
+		defer r.servers.Close() // after all that may need them
 	}
 	seed, err := r.bus.RunSeed(ctx)
 	if err != nil {
@@ -198,11 +209,11 @@ func (r *Runner) Run(ctx context.Context) error {
 // Reload makes runs that begin from now on go by a changed compose file; the others end on theirs. Nothing waits for a
 // restart.
 func (r *Runner) Reload(ctx context.Context, doc *compose.Document) (waiting []string, err error) {
-	if err := unsupported(doc); err != nil {
-		return nil, err
-	}
 	if err := r.definitions.replace(ctx, doc); err != nil {
 		return nil, fmt.Errorf("publish the definition: %w", err)
+	}
+	if r.servers != nil {
+		r.servers.Keep(doc)
 	}
 	r.log.Info("runs begin by another definition", slog.String("definition", doc.Hash))
 	return nil, nil

@@ -8,6 +8,7 @@ import (
 	"io"
 	"net/http"
 	"net/http/httptest"
+	"os"
 	"strings"
 	"sync"
 	"testing"
@@ -24,7 +25,12 @@ import (
 	"github.com/switchbackhq/switchback/services/runner"
 )
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+func TestMain(m *testing.M) {
+	if os.Getenv(asServer) != "" {
+		serve()
+	}
+	goleak.VerifyTestMain(m)
+}
 
 const patience = 2 * time.Minute // it ends only a test that has failed
 

@@ -43,6 +43,7 @@ type Options struct {
 	UserAgent   string
 	NATS        Messenger    // for components of type nats; nil: there is none
 	AllowShell  bool         // components of type shell may run
+	Servers     Servers      // of components of type http-server; nil: they may not run
 	Tracer      trace.Tracer // nil: no traces
 }
 
@@ -50,6 +51,12 @@ type Options struct {
 type Messenger interface {
 	Notify(subject string, header map[string]string, data []byte) error
 	Request(ctx context.Context, subject string, header map[string]string, data []byte) ([]byte, error)
+}
+
+// Servers are what components of type http-server need.
+type Servers interface {
+	// Ready returns when the component's server takes requests.
+	Ready(ctx context.Context, c *compose.Component) error
 }
 
 // Performer performs invocations. It is safe for concurrent use.
@@ -131,7 +138,7 @@ func (p *Performer) perform(ctx context.Context, inv *invocation, acted *engine.
 	switch action.Type {
 	case compose.Logger:
 		result, err = p.log(ctx, inv, scope)
-	case compose.HTTPClient:
+	case compose.HTTPClient, compose.HTTPServer:
 		var resp *response
 		if resp, err = p.request(ctx, inv, own(action), scope); err == nil {
 			result, err = resp.body, resp.refusal(action.RetryOn)

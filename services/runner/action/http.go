@@ -79,6 +79,9 @@ func (p *Performer) request(ctx context.Context, inv *invocation, m message, sco
 	if err != nil {
 		return nil, err
 	}
+	if err := p.serverReady(ctx, inv); err != nil {
+		return nil, err
+	}
 	req, err := p.build(ctx, inv, m, scope)
 	if err != nil {
 		return nil, err
@@ -105,6 +108,21 @@ func (p *Performer) request(ctx context.Context, inv *invocation, m message, sco
 	end(&record, err)
 	inv.requests = append(inv.requests, record)
 	return resp, err
+}
+
+// serverReady makes sure of the server that a component of type http-server runs.
+func (p *Performer) serverReady(ctx context.Context, inv *invocation) error {
+	switch {
+	case inv.act.Action.Type != compose.HTTPServer || inv.act.Of == nil:
+		return nil
+	case p.o.Servers == nil:
+		return &engine.Error{
+			Code: "not_allowed", Permanent: true,
+			Message: "components of type http-server are not allowed here: set SWITCHBACK_RUNNER_ALLOW_HTTP_SERVER=true for the runner, or start up with --allow-http-server",
+		}
+	default:
+		return p.o.Servers.Ready(ctx, inv.act.Of)
+	}
 }
 
 // build makes a request from templates.

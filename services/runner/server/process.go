@@ -1,0 +1,146 @@
+package server
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"os"
+	"os/exec"
+	"slices"
+	"strconv"
+	"syscall"
+	"time"
+
+	"golang.org/x/time/rate"
+
+	"github.com/switchbackhq/switchback/pkg/compose"
+	"github.com/switchbackhq/switchback/pkg/value"
+)
+
+// process is a command in a process group of its own, which goes with us however we end.
+type process struct {
+	cmd   *exec.Cmd
+	guard *exec.Cmd
+	alive io.Closer // the guard ends the group when this is closed, by us or by our death
+	done  chan error
+}
+
+// guard ends a process group when its input ends. It is a process of its own, so that kill -9 of the runner, which can do nothing
+// then, leaves no servers behind; the kernel's way (PR_SET_PDEATHSIG) reaches a child and not what a shell has started.
+const guard = `read -r _; kill -KILL "-$1"`
+
+// start starts a command as a server's description says.
+func start(conf *compose.Server, command []string, log *slog.Logger) (*process, error) {
+	cmd := exec.Command(command[0], command[1:]...) //nolint:gosec,noctx // the file's own command, where the operator allows it; ended by its group
+	cmd.Dir, cmd.Env = conf.WorkingDir, environment(conf)
+	out := &lines{log: log, limit: rate.NewLimiter(50, 200)}
+	cmd.Stdout, cmd.Stderr = out, out
+	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
+	cmd.WaitDelay = stopWithin // for who has inherited its output
+	if err := cmd.Start(); err != nil {
+		return nil, fmt.Errorf("start %s: %w", command[0], err)
+	}
+	p := &process{cmd: cmd, done: make(chan error, 1)}
+	p.guard = exec.Command("/bin/sh", "-c", guard, "guard", strconv.Itoa(cmd.Process.Pid)) //nolint:gosec,noctx // our own words
+	p.guard.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
+	alive, err := p.guard.StdinPipe()
+	if err == nil {
+		err = p.guard.Start()
+	}
+	if err != nil {
+		_ = syscall.Kill(-cmd.Process.Pid, syscall.SIGKILL)
+		_ = cmd.Wait()
+		return nil, fmt.Errorf("guard %s: %w", command[0], err)
+	}
+	p.alive = alive
+	go func() {
+		err := cmd.Wait()
+		out.flush()
+		p.done <- err
+	}()
+	return p, nil
+}
+
+// wait waits for the command's end. When ctx ends it is asked to end, and made to.
+func (p *process) wait(ctx context.Context) (err error) {
+	pid := p.cmd.Process.Pid
+	select {
+	case err = <-p.done:
+	case <-ctx.Done():
+		_ = syscall.Kill(-pid, syscall.SIGTERM)
+		timer := time.NewTimer(stopWithin)
+		defer timer.Stop()
+		select {
+		case err = <-p.done:
+		case <-timer.C:
+			_ = syscall.Kill(-pid, syscall.SIGKILL)
+			err = <-p.done
+		}
+	}
+	_ = p.alive.Close() // whoever is left of the group is ended by the guard
+	_ = p.guard.Wait()
+	if ctx.Err() != nil {
+		return context.Cause(ctx)
+	}
+	if exit, ok := errors.AsType[*exec.ExitError](err); ok {
+		return fmt.Errorf("it ended with %s", exit.ProcessState)
+	}
+	return err
+}
+
+// environment is that of a server: not the runner's own, whose secrets are not the server's.
+func environment(conf *compose.Server) []string {
+	env := []string{"PATH=" + os.Getenv("PATH"), "HOME=" + os.Getenv("HOME"), "LANG=" + os.Getenv("LANG")}
+	for name, t := range conf.Env {
+		if v, ok := t.Literal(); ok {
+			env = append(env, name+"="+value.Text(v))
+		}
+	}
+	slices.Sort(env)
+	return env
+}
+
+// lines logs what a server writes, line by line, within bounds.
+type lines struct {
+	log   *slog.Logger
+	limit *rate.Limiter
+	rest  []byte
+	lost  int
+}
+
+const longest = 4096 // of a line
+
+func (l *lines) Write(p []byte) (int, error) {
+	n := len(p)
+	for len(p) > 0 {
+		line, rest, whole := bytes.Cut(p, []byte("\n"))
+		if room := longest - len(l.rest); len(line) > room {
+			line = line[:max(room, 0)]
+		}
+		l.rest = append(l.rest, line...)
+		if whole {
+			l.flush()
+		}
+		p = rest
+	}
+	return n, nil
+}
+
+func (l *lines) flush() {
+	line := bytes.TrimRight(l.rest, "\r \t")
+	l.rest = l.rest[:0]
+	switch {
+	case len(line) == 0:
+	case !l.limit.Allow():
+		l.lost++
+	default:
+		if l.lost > 0 {
+			l.log.Warn("lines of the server were left out", slog.Int("lines", l.lost))
+			l.lost = 0
+		}
+		l.log.Info("the server says", slog.String("line", string(bytes.ToValidUTF8(line, []byte("?")))))
+	}
+}
