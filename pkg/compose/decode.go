@@ -2,6 +2,7 @@ package compose
 
 import (
 	"fmt"
+	"io/fs"
 	"slices"
 )
 
@@ -9,7 +10,8 @@ import (
 type decoder struct {
 	env      func(string) (string, bool)
 	look     func(path string) ([]byte, error) // reads a file that the document names; nil: they are not looked at
-	lines    map[string][]string               // by file
+	stat     func(path string) (fs.FileInfo, error)
+	lines    map[string][]string // by file
 	problems []Problem
 	needs    []Problem
 	uses     []use // of templates, in the part of the document that is being read

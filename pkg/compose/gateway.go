@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"runtime"
 	"slices"
 	"strconv"
 	"strings"
@@ -166,7 +167,11 @@ func (d *decoder) sshAuth(c *SSHConnection, n *node) {
 			d.wrongKeyf(v, "", "auth of type %s has no %s", c.AuthType, name)
 		}
 	}
-	d.settingFile(c.Keyfile, n.get("keyfile"))
+	if path := d.settingFile(c.Keyfile, n.get("keyfile")); path != "" && runtime.GOOS != "windows" {
+		if info, err := d.stat(path); err == nil && info.Mode().Perm()&0o077 != 0 {
+			d.needf(n.get("keyfile"), "chmod 600 "+path, "the key file can be read by others (mode %04o)", info.Mode().Perm())
+		}
+	}
 }
 
 // settingFile looks for a file that a template names, where it can be told now. It gives the file's name.
@@ -285,7 +290,7 @@ func (d *decoder) cloudflare(g *Gateway, n *node) {
 	}
 	if path := d.settingFile(g.CredentialsFile, file); path != "" {
 		if data, err := d.look(path); err == nil && !json.Valid(data) {
-			d.needf(file, "", "the credentials file is not JSON")
+			d.needf(file, "it is what `cloudflared tunnel create` wrote", "the credentials file is not JSON")
 		}
 	}
 }

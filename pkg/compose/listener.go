@@ -60,7 +60,7 @@ func (d *decoder) wantFile(n *node, path string) bool {
 		return true
 	}
 	if _, err := d.look(path); err != nil {
-		d.needf(n, "", "%v", err)
+		d.needf(n, "put it there, or write where it is", "%v", err)
 		return false
 	}
 	return true

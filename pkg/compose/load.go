@@ -62,6 +62,13 @@ func Load(o Options) (*Document, error) {
 	}
 	d := newDecoder(lookup(o.Env, environ))
 	d.look = func(path string) ([]byte, error) { return look(o.Dir, path) }
+	d.stat = func(path string) (fs.FileInfo, error) {
+		path, err := located(o.Dir, path)
+		if err != nil {
+			return nil, err
+		}
+		return os.Stat(path)
+	}
 	var layers []*node
 	for _, file := range files {
 		path := file
@@ -186,17 +193,26 @@ func readFile(path string) ([]byte, error) {
 
 // look reads a file that the document names.
 func look(dir, path string) ([]byte, error) {
+	path, err := located(dir, path)
+	if err != nil {
+		return nil, err
+	}
+	return readFile(path)
+}
+
+// located is where a file is that the document names.
+func located(dir, path string) (string, error) {
 	if rest, ok := strings.CutPrefix(path, "~/"); ok {
 		home, err := os.UserHomeDir()
 		if err != nil {
-			return nil, fmt.Errorf("find the home folder: %w", err)
+			return "", fmt.Errorf("find the home folder: %w", err)
 		}
 		path = filepath.Join(home, rest)
 	}
 	if dir != "" && !filepath.IsAbs(path) {
 		path = filepath.Join(dir, path)
 	}
-	return readFile(path)
+	return path, nil
 }
 
 // top are the keys of a document.

@@ -91,8 +91,13 @@ listener:
 gateways:
   - {id: a, type: http-tunnel, driver: cloudflare, port: 1, tunnel: t, credentials_file: creds.json}
   - {id: b, type: ssh-tunnel, port: 2, connection: {host: h, auth: {type: keyfile, username: u, keyfile: ~/none/id}}}
+  - {id: c, type: ssh-tunnel, port: 3, connection: {host: h, auth: {type: keyfile, username: u, keyfile: open.key}}}
 workflow: {component: logger}
 `)
+	write(t, dir, "open.key", "k")
+	if err := os.Chmod(filepath.Join(dir, "open.key"), 0o644); err != nil {
+		t.Fatal(err)
+	}
 	t.Setenv("HOME", dir)
 	doc, err := Load(Options{Dir: dir, Environ: []string{"KEY=key.pem"}})
 	if err != nil {
@@ -106,6 +111,7 @@ workflow: {component: logger}
 		"listener.tls.key_file: there is no file DIR/key.pem",
 		"gateways[0].credentials_file: the credentials file is not JSON",
 		"gateways[1].connection.auth.keyfile: there is no file DIR/none/id",
+		"gateways[2].connection.auth.keyfile: the key file can be read by others (mode 0644)",
 	}
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Errorf("-want +got:\n%s", diff)

@@ -35,6 +35,9 @@ func (h *everything) reload(ctx context.Context, doc *compose.Document) (waiting
 	} else if here, _ := parted(doc); len(here) > 0 {
 		waiting = append(waiting, "the listeners are served after a restart: there was none")
 	}
+	if _, inside := parted(doc); len(inside) > 0 {
+		waiting = append(waiting, "the listeners in containers take the file over after a restart")
+	}
 	if h.runner == nil && len(doc.Workflows) > 0 {
 		waiting = append(waiting, "the workflows can be run after a restart: there was none")
 	}

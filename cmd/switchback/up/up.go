@@ -76,6 +76,11 @@ func Run(ctx context.Context, o Options) (err error) {
 	if err := contained(ctx, o, doc); err != nil {
 		return err
 	}
+	if len(doc.Gateways) > 0 { // what is wrong with them ends it before anything starts
+		if _, err := gateway.New(o.Settings.Gateway, o.gateway(doc, "nats://127.0.0.1")); err != nil {
+			return fmt.Errorf("prepare the gateway: %w", err)
+		}
+	}
 	if o.NATS == "" {
 		server, err := embed.Start(ctx, o.Embedded)
 		if err != nil {
@@ -90,6 +95,13 @@ func Run(ctx context.Context, o Options) (err error) {
 	connection.URL, connection.Login = o.NATS, o.Settings.NATS.Login()
 	o.outside = o.NATS
 	return serve(ctx, o, doc, connection, out)
+}
+
+// gateway is what a gateway works with, so far as nothing has to run for it.
+func (o *Options) gateway(doc *compose.Document, nats string) gateway.Deps {
+	return gateway.Deps{
+		Document: doc, Logger: o.Log.With(slog.String("service", "gateway")), Getenv: os.LookupEnv, Docker: o.Settings.Docker, NATS: nats, Owner: o.owner(),
+	}
 }
 
 // load reads the compose file and refuses it when this machine lacks what it needs.
@@ -154,11 +166,10 @@ func serve(ctx context.Context, o Options, doc *compose.Document, connection bus
 		services = append(services, more...)
 	}
 	if len(doc.Gateways) > 0 {
-		g, err := gateway.New(o.Settings.Gateway, gateway.Deps{
-			Bus: b, Document: doc, Logger: o.Log.With(slog.String("service", "gateway")), Registry: registry, Getenv: os.LookupEnv,
-			Docker: o.Settings.Docker, NATS: o.outside, Owner: o.owner(),
-			Announce: func(s event.GatewayStatus) { out.say("Gateway", "Public URL: %s", s.PublicURL) },
-		})
+		deps := o.gateway(doc, o.outside)
+		deps.Bus, deps.Registry = b, registry
+		deps.Announce = func(s event.GatewayStatus) { out.say("Gateway", "Public URL: %s", s.PublicURL) }
+		g, err := gateway.New(o.Settings.Gateway, deps)
 		if err != nil {
 			return fmt.Errorf("prepare the gateway: %w", err)
 		}

@@ -183,6 +183,14 @@ func TestWhatCannotStart(t *testing.T) {
 			t.Errorf("the folder was made: %v", err)
 		}
 	})
+	t.Run("gateway", func(t *testing.T) {
+		t.Setenv("NGROK_AUTHTOKEN", "")
+		o, lines := options(t, "gateway: {driver: ngrok, port: 8090}")
+		failing(t, o, "ngrok needs an authtoken")
+		if lines.Len() > 0 {
+			t.Errorf("it started: %s", lines)
+		}
+	})
 	t.Run("file", func(t *testing.T) {
 		o, _ := options(t, "listner: {}")
 		failing(t, o, "did you mean listener?")

@@ -132,8 +132,8 @@ func (d *Driver) child(_ context.Context, spec tunnel.Spec, upstream string) (p 
 			env = append(env, name+"="+v)
 		}
 	}
-	mark := filepath.Join(d.s.StateDir, fmt.Sprintf("cloudflared-%d.pid", spec.Port))
-	reap(mark, d.s.Log)
+	mark := filepath.Join(d.s.StateDir, fmt.Sprintf("cloudflared-%d-%s.pid", spec.Port, strings.TrimPrefix(filepath.Base(home), "cloudflared-")))
+	reap(d.s.StateDir, d.s.Log)
 	p, err = start(binary, d.arguments(config, "127.0.0.1:0", upstream), env, mark)
 	if err != nil {
 		cleanup()

@@ -155,7 +155,7 @@ func TestAProcessLeftOverIsEnded(t *testing.T) {
 		t.Skip("there is no /proc: ", err)
 	}
 	at := strings.Fields(string(stat[strings.LastIndex(string(stat), ")")+2:]))[19]
-	if err := os.WriteFile(filepath.Join(dir, "cloudflared-8090.pid"), fmt.Appendf(nil, "%d %s\n", left.Process.Pid, at), 0o600); err != nil {
+	if err := os.WriteFile(filepath.Join(dir, "cloudflared-9999-1.pid"), fmt.Appendf(nil, "%d %s 999999999 1\n", left.Process.Pid, at), 0o600); err != nil {
 		t.Fatal(err)
 	}
 	r := run(t, "ok", func(s *cloudflare.Settings) { s.StateDir = dir })

@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"os"
 	"os/exec"
+	"path/filepath"
 	"runtime"
 	"strconv"
 	"strings"
@@ -116,31 +117,50 @@ func stop(pid int, ended <-chan struct{}, grace time.Duration) {
 	}
 }
 
+// noted is a child as a file notes it, and whose it is: two gateways of one machine may each have one for the same port.
+type noted struct {
+	pid        int
+	at         string // when it was started, in the kernel's words: a number may go to another
+	parent     int
+	parentFrom string
+}
+
 // note writes which process runs, so that the next start can end it when we cannot.
 func note(file string, pid int) {
+	self := os.Getpid()
 	if at := startTime(pid); at != "" {
-		_ = os.WriteFile(file, fmt.Appendf(nil, "%d %s\n", pid, at), 0o600) // without, it is not reaped
+		_ = os.WriteFile(file, fmt.Appendf(nil, "%d %s %d %s\n", pid, at, self, startTime(self)), 0o600) // without, it is not reaped
 	}
 }
 
-// reap ends the process that a file notes, if that is still the same one: its number may have gone to another.
-func reap(file string, log *slog.Logger) {
-	data, err := os.ReadFile(file)
-	if errors.Is(err, os.ErrNotExist) {
-		return
+// reap ends the processes that are noted in a folder and whose parents are gone.
+func reap(dir string, log *slog.Logger) {
+	files, _ := filepath.Glob(filepath.Join(dir, "cloudflared-*.pid")) // the pattern is good
+	for _, file := range files {
+		data, err := os.ReadFile(file) //nolint:gosec // of our own folder
+		if errors.Is(err, os.ErrNotExist) {
+			continue
+		}
+		n, ok := parseNote(string(data))
+		if ok && startTime(n.parent) == n.parentFrom {
+			continue // somebody looks after it
+		}
+		if ok && startTime(n.pid) == n.at {
+			log.Warn("ending a cloudflared that was left over", slog.Int("pid", n.pid))
+			signal(n.pid, syscall.SIGKILL)
+		}
+		_ = os.Remove(file)
 	}
-	pid, at, ok := parseNote(string(data))
-	if ok && startTime(pid) == at {
-		log.Warn("ending a cloudflared that was left over", slog.Int("pid", pid))
-		signal(pid, syscall.SIGKILL)
-	}
-	_ = os.Remove(file)
 }
 
-func parseNote(s string) (pid int, at string, ok bool) {
-	first, at, ok := strings.Cut(strings.TrimSpace(s), " ")
-	pid, err := strconv.Atoi(first)
-	return pid, at, ok && err == nil && pid > 1 && at != ""
+func parseNote(s string) (n noted, ok bool) {
+	words := strings.Fields(s)
+	if len(words) != 4 {
+		return noted{}, false
+	}
+	pid, err1 := strconv.Atoi(words[0])
+	parent, err2 := strconv.Atoi(words[2])
+	return noted{pid: pid, at: words[1], parent: parent, parentFrom: words[3]}, err1 == nil && err2 == nil && pid > 1 && parent > 0
 }
 
 // childLog keeps the few things of a process's log that matter.
