@@ -3,6 +3,7 @@ package server
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"log/slog"
 	"net"
@@ -64,7 +65,7 @@ func (s *Servers) Ready(ctx context.Context, c *compose.Component) error {
 	if c.Server == nil || len(c.Server.Start) == 0 {
 		return &engine.Error{Code: codeServer, Permanent: true, Message: "component " + c.ID + " does not say how its server is started"}
 	}
-	r, err := s.get(c)
+	r, err := s.get(c) //nolint:contextcheck // a server outlives the run that needs it first
 	if err != nil {
 		return err
 	}
@@ -243,7 +244,7 @@ func (s *Servers) once(ctx context.Context, r *running, installed *bool, log *sl
 	stop()
 	watched.Wait()
 	if err == nil {
-		err = fmt.Errorf("it ended by itself, without an error")
+		err = errors.New("it ended by itself, without an error")
 	}
 	return err
 }

@@ -39,7 +39,7 @@ func TestMain(m *testing.M) {
 	case os.Getenv(asRunner) != "":
 		port, _ := strconv.Atoi(os.Getenv(asRunner))
 		err := server.New(slog.New(slog.DiscardHandler)).Ready(context.Background(), component(port, os.Args[0]+" & wait"))
-		fmt.Println("ready", err)
+		fmt.Fprintln(os.Stdout, "ready", err)
 		select {}
 	default:
 		goleak.VerifyTestMain(m)
@@ -57,11 +57,11 @@ func serve() {
 	http.HandleFunc("/", func(w http.ResponseWriter, _ *http.Request) { fmt.Fprint(w, os.Getpid()) })
 	http.HandleFunc("/noise", func(http.ResponseWriter, *http.Request) {
 		for i := range 5000 {
-			fmt.Println("noise", i)
+			fmt.Fprintln(os.Stdout, "noise", i)
 		}
-		fmt.Println(strings.Repeat("x", 100_000))
+		fmt.Fprintln(os.Stdout, strings.Repeat("x", 100_000))
 	})
-	fmt.Println("listens", os.Getenv("GREETING"))
+	fmt.Fprintln(os.Stdout, "listens", os.Getenv("GREETING"))
 	fmt.Fprintln(os.Stderr, http.ListenAndServe("127.0.0.1:"+os.Getenv(asServer), nil))
 	os.Exit(3)
 }
@@ -122,7 +122,9 @@ func get(t *testing.T, port int, path string) (string, error) {
 
 func eventually(t *testing.T, what string, ok func() bool) {
 	t.Helper()
-	for deadline := time.Now().Add(30 * time.Second); !ok(); time.Sleep(5 * time.Millisecond) {
+	tick := time.NewTicker(5 * time.Millisecond)
+	defer tick.Stop()
+	for deadline := time.Now().Add(30 * time.Second); !ok(); <-tick.C {
 		if time.Now().After(deadline) {
 			t.Fatalf("not within 30 s: %s", what)
 		}
