@@ -128,7 +128,7 @@ type toldExporter struct {
 const tellEvery = time.Minute
 
 func (e *toldExporter) ExportSpans(ctx context.Context, spans []sdktrace.ReadOnlySpan) error {
-	err := e.SpanExporter.ExportSpans(ctx, spans)
+	err := e.SpanExporter.ExportSpans(ctx, clean(spans))
 	if err == nil {
 		e.spans.WithLabelValues("exported").Add(float64(len(spans)))
 		return nil

@@ -309,6 +309,38 @@ func TestTimersAndRunsOfRunsStayInTheTrace(t *testing.T) {
 	like(t, only(t, spans, "process callback.{id}"), "switchback-runner", consumer, end.ID, map[string]string{"switchback.run.id": "r2"})
 }
 
+// A string of OTLP is UTF-8, and one that is not would cost all spans that are exported together with it. What strangers send
+// is in the spans: it must not take the others along.
+func TestStrangersCannotSpoilWhatIsExported(t *testing.T) {
+	server1, collector, port := system.StartNATS(t), trace.StartCollector(t), system.FreePort(t)
+	compose := file(t, port, "http://127.0.0.1:1")
+	c := system.Connect(t, server1.URL())
+	listener := server1.Service("listener", compose, exporting(collector.URL)...).Ready()
+	runner := server1.Service("runner", compose, exporting(collector.URL)...).Ready()
+
+	callBack(t, fmt.Sprintf("http://127.0.0.1:%d/done/%%ff%%00", port))
+	ask(t, c, "none", "\xfe", `{}`) // a run's id is free as well
+	c.Await("=FE", "rejected")
+	system.Eventually(t, "the callback is taken", func() error {
+		consumer, err := c.JS.Consumer(t.Context(), "KV_waits", "runner")
+		if err != nil {
+			return err
+		}
+		if i := consumer.CachedInfo(); i.NumPending+uint64(i.NumAckPending) != 0 || i.Delivered.Consumer == 0 {
+			return fmt.Errorf("%d pending", i.NumPending)
+		}
+		return nil
+	})
+	stop(t, listener, runner)
+	spans := collector.Of(callTrace)
+	if publish := only(t, spans, "publish callback.{id}"); publish.Attributes["switchback.callback.id"] != "\uFFFD\x00" {
+		t.Errorf("the id is exported as %q", publish.Attributes["switchback.callback.id"])
+	}
+	only(t, spans, "POST /done/{id}")
+	only(t, spans, "process callback.{id}")
+	only(t, collector.Of(askTrace), "process run.request.{workflow}")
+}
+
 // Without a collector no span is made, and a traceparent that comes in is handed on as it is. The log has its id all the same.
 func TestTracingIsOffUnlessAskedFor(t *testing.T) {
 	server1, out := system.StartNATS(t), startOutside(t)
