@@ -310,7 +310,8 @@ func TestAdvance(t *testing.T) {
 		{
 			name: "what has become too large ends, and is told again when its message comes again", world: world(component(0), job("a")),
 			events: []engine.Event{
-				requested(t0), responded("a", 1, after(second)), engine.Overgrown{Message: "too much", Trigger: "callback:9", At: after(second)},
+				requested(t0), responded("a", 1, after(second)),
+				engine.Overgrown{Message: "too much", Trigger: "callback:9", At: after(second)},
 				engine.Redelivered{Trigger: "callback:9", At: after(2 * second)},
 			},
 			states: "failed a=cancelled", commands: []string{"end r.a used 0", "finish"}, err: "too_large: too much ()",
