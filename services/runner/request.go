@@ -103,6 +103,9 @@ func (a *activation) again(run *event.Run, rev journal.Revision, seq uint64, now
 		a.r.metrics.duplicates.Inc()
 		return nil
 	}
+	if a.passed != nil && !run.Queued() {
+		a.passed() // it does not ask for its turn any more, and what it does may take long
+	}
 	if err := a.adopt(run, rev); err != nil {
 		return err
 	}

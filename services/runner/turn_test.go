@@ -195,3 +195,33 @@ func ring(t *testing.T, b *bench, run string) {
 		t.Fatal(err)
 	}
 }
+
+// TestARunThatGoesAlreadyHoldsUpNobody: a request that comes again, for a run that has its turn, may take as long as the
+// outside service does.
+func TestARunThatGoesAlreadyHoldsUpNobody(t *testing.T) {
+	file := strings.Replace(bounded, "limit: 1", "limit: 5", 1)
+	b := begin(t, file)
+	hold := make(chan struct{})
+	defer close(hold)
+	b.say(func(c call) (int, string) {
+		if c.key == "first.ask" {
+			<-hold
+		}
+		return http.StatusAccepted, `{}`
+	})
+	asked := func(key string) (n int) {
+		for _, k := range keys(b.called()) {
+			if k == key {
+				n++
+			}
+		}
+		return n
+	}
+	b.ask("work", "first", `{}`)
+	bustest.Eventually(t, "the first run's request", func() bool { return asked("first.ask") == 1 })
+	b.stop() // its message goes back
+	b.start(file)
+	bustest.Eventually(t, "it again", func() bool { return asked("first.ask") == 2 })
+	b.ask("work", "second", `{}`)
+	bustest.Eventually(t, "the second run's request", func() bool { return asked("second.ask") == 1 })
+}
