@@ -46,7 +46,7 @@ func (b *Bus) nextMany(ctx context.Context, stream, filter string, from uint64, 
 		return nil, b.readError(err, stream, filter)
 	}
 	defer func() { _ = sub.Unsubscribe() }() // of a connection that may be gone
-	if err := b.nc.PublishMsg(&nats.Msg{Subject: "$JS.API.DIRECT.GET." + stream, Reply: inbox, Data: body}); err != nil {
+	if err := b.nc.PublishMsg(&nats.Msg{Subject: b.apiPrefix + "DIRECT.GET." + stream, Reply: inbox, Data: body}); err != nil {
 		return nil, b.readError(err, stream, filter)
 	}
 	var many []*Stored
