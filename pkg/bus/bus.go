@@ -146,6 +146,10 @@ func (b *Bus) dial(ctx context.Context) (*nats.Conn, error) {
 		if b.o.InProcess != nil {
 			where = "the NATS in this process"
 		}
+		if unreadable(err) { // the error quotes the address, password and all
+			return nil, fault.New(fault.Invalid, "the address of "+where+" cannot be read",
+				"write nats://HOST:PORT, and percent-encode what is special in a user or password, or give these as nats.user and nats.password")
+		}
 		if errors.Is(err, nats.ErrAuthorization) || errors.Is(err, nats.ErrAuthExpired) || errors.Is(err, nats.ErrAuthRevoked) {
 			return nil, fault.Wrap(err, fault.Unauthorized, where+" refuses these credentials",
 				"check the user and password, or the file of credentials, that NATS is given (nats.user, nats.password, nats.credentials)")

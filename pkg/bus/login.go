@@ -64,22 +64,34 @@ func (l Login) options() ([]nats.Option, error) {
 	return opts, nil
 }
 
-// Redacted is a list of addresses without the passwords in it.
+// Redacted is a list of addresses without the passwords and tokens in it.
 func Redacted(urls string) string {
 	all := strings.Split(urls, ",")
 	for i, one := range all {
-		head, rest, ok := strings.Cut(one, "@")
-		if !ok {
+		one = strings.TrimSpace(one)
+		rest := one
+		if _, after, ok := strings.Cut(one, "://"); ok {
+			rest = after
+		}
+		at := strings.LastIndexByte(rest, '@')
+		if at < 0 {
 			continue
 		}
-		if u, err := url.Parse(strings.TrimSpace(one)); err == nil && u.Host != "" {
-			all[i] = u.Redacted()
-			continue
+		if u, err := url.Parse(one); err == nil && u.Host != "" {
+			if _, given := u.User.Password(); given {
+				all[i] = u.Redacted()
+				continue
+			}
 		}
-		scheme, _, _ := strings.Cut(head, "://")
-		all[i] = scheme + "://xxxxx@" + rest[strings.LastIndexByte(rest, '@')+1:]
+		all[i] = strings.TrimSuffix(one, rest) + "xxxxx@" + rest[at+1:] // a token, or nothing that can be read
 	}
 	return strings.Join(all, ",")
+}
+
+// unreadable tells that an address is not one.
+func unreadable(err error) bool {
+	_, ok := errors.AsType[*url.Error](err)
+	return ok
 }
 
 // distrusted tells that the two sides do not accept each other's certificates.

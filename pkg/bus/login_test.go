@@ -13,6 +13,7 @@ import (
 	"net"
 	"os"
 	"path/filepath"
+	"strings"
 	"testing"
 	"time"
 
@@ -128,12 +129,25 @@ func TestLogin(t *testing.T) {
 	}
 }
 
+// TestNoPasswordInErrors: an address that cannot be read is shown, but not what is secret in it.
+func TestNoPasswordInErrors(t *testing.T) {
+	for _, url := range []string{"nats://u:se%zzcret@127.0.0.1:1", "nats://u:se cret@127.0.0.1:1", "nats://se%zzcret@127.0.0.1:1", "se%zzcret@127.0.0.1:1", "nats://u:se%zzcret@127.0.0.1:1,nats://127.0.0.1:1"} {
+		_, err := bus.Connect(t.Context(), bus.Options{URL: url})
+		if err == nil || strings.Contains(err.Error(), "cret") {
+			t.Errorf("%s: %v", url, err)
+		}
+	}
+}
+
 func TestRedacted(t *testing.T) {
 	for url, want := range map[string]string{
 		"nats://127.0.0.1:4222":               "nats://127.0.0.1:4222",
 		"nats://u:secret@h:1,tls://v:s3@g:2":  "nats://u:xxxxx@h:1,tls://v:xxxxx@g:2",
 		"nats://u:se%zzcret@h:1":              "nats://xxxxx@h:1",
 		"nats://h:1, nats://u:p@ss:word@h2:2": "nats://h:1,nats://u:xxxxx@h2:2",
+		"nats://t0ken@h:1":                    "nats://xxxxx@h:1",
+		"t0ken@h:1":                           "xxxxx@h:1",
+		"u:secret@h:1,h2":                     "xxxxx@h:1,h2",
 	} {
 		if got := bus.Redacted(url); got != want {
 			t.Errorf("%s is shown as %s, want %s", url, got, want)
