@@ -182,3 +182,18 @@ func TestFates(t *testing.T) {
 		t.Errorf("told %+v, %v", told, err)
 	}
 }
+
+// TestADuplicateReadsNoLargeDocument: what became of it can be told by the stub. The document is taken away, to see that
+// it is not read.
+func TestADuplicateReadsNoLargeDocument(t *testing.T) {
+	f := &fates{bench: begin(t, waiters), want: map[string]int{}}
+	f.ask("named", "r", `{"id":"x","more":`+text("m", threeMiB)+`}`)
+	f.status("r", event.StatusWaiting)
+	f.stands("x", "r")
+	f.send("x", event.Succeeded, fate.Matched, fate.Told{})
+	stub := f.status("r", event.StatusCompleted)
+	if err := f.bus.Objects(stub.Object.Bucket).Delete(t.Context(), stub.Object.Name); err != nil {
+		t.Fatal(err)
+	}
+	f.send("x", event.Succeeded, fate.Duplicate, fate.Told{})
+}

@@ -227,7 +227,7 @@ func (r *Runner) passed(ctx context.Context, w *event.Wait, cb *event.Callback) 
 	if w.Used == cb.Seq {
 		return "", nil // it is the one that was taken
 	}
-	run, _, err := r.journal.Recall(ctx, w.Run)
+	run, err := r.journal.Glance(ctx, w.Run)
 	switch {
 	case err != nil:
 		return "", err

@@ -2,9 +2,11 @@ package runner
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"time"
 
+	"github.com/switchbackhq/switchback/pkg/bus"
 	"github.com/switchbackhq/switchback/pkg/event"
 	"github.com/switchbackhq/switchback/services/runner/engine"
 	"github.com/switchbackhq/switchback/services/runner/slot"
@@ -44,8 +46,11 @@ func (a *activation) acquire(c engine.Acquire) error {
 
 // holdsTurn tells whether a run still has the turn that it was given.
 func (r *Runner) holdsTurn(ctx context.Context, id string, number int) (bool, error) {
-	run, _, err := r.journal.Load(ctx, id)
-	if err != nil || run == nil || run.Status.Ended() || run.Turn == nil {
+	run, _, err := r.bus.Stub(ctx, id)
+	if errors.Is(err, bus.ErrNotFound) {
+		return false, nil
+	}
+	if err != nil || run.Status.Ended() || run.Turn == nil {
 		return false, err
 	}
 	return run.Turn.Number == number, nil
