@@ -42,6 +42,7 @@ func newStack(t *testing.T, name string, files ...string) *stack {
 	if out, err := exec.CommandContext(t.Context(), "docker", "version", "--format", "{{.Server.Version}}").CombinedOutput(); err != nil {
 		t.Skipf("no Docker engine answers here: %v: %s", err, out)
 	}
+	t.Parallel() // they wait for the engine more than they work
 	s := &stack{t: t, project: fmt.Sprintf("switchback-test-%s-%d", name, os.Getpid()), files: files, port: system.FreePort(t)}
 	s.env = []string{"SWITCHBACK_PORT=" + strconv.Itoa(s.port)}
 	t.Cleanup(func() {

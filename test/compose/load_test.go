@@ -193,9 +193,9 @@ func (c *client) during(name string, strict bool, f func()) {
 				}
 				id, err := c.ask(ctx)
 				if err == nil {
-					if err = c.call(ctx, id); err != nil {
+					if refusal := c.call(ctx, id); refusal != nil {
 						failed.Add(1)
-						first.CompareAndSwap(nil, &err)
+						first.CompareAndSwap(nil, &refusal)
 						err = c.insist(ctx, id) // it must be taken in the end, or the count would not tell what was lost
 					}
 				}
