@@ -135,14 +135,15 @@ func writeProblemStatus(ctx *fasthttp.RequestCtx, id string, status int, err err
 	return verdict(code)
 }
 
+func tooLarge(maxBody int64) error {
+	return fault.New(fault.TooLarge, fmt.Sprintf("the body is larger than %d bytes", maxBody), "send less at once, or raise the listener's max_body_size")
+}
+
 // writeUnreadable answers what fasthttp could not read as a request.
-func writeUnreadable(ctx *fasthttp.RequestCtx, id string, maxBody int64, err error) verdict {
+func writeUnreadable(ctx *fasthttp.RequestCtx, id string, err error) verdict {
 	var tooLong *fasthttp.ErrSmallBuffer
 	var slow net.Error
 	switch {
-	case errors.Is(err, fasthttp.ErrBodyTooLarge):
-		return writeProblem(ctx, id, fault.New(fault.TooLarge, fmt.Sprintf("the body is larger than %d bytes", maxBody),
-			"send less at once, or raise the listener's max_body_size"), nil)
 	case errors.As(err, &tooLong):
 		return writeStatus(ctx, id, http.StatusRequestHeaderFieldsTooLarge, fault.New(fault.TooLarge, "the header is too large", ""))
 	case errors.As(err, &slow) && slow.Timeout():

@@ -1,6 +1,7 @@
 package listener
 
 import (
+	"errors"
 	"log/slog"
 	"runtime/debug"
 	"slices"
@@ -28,6 +29,7 @@ type job struct {
 	items    []ingress.Item
 	fates    []fate
 	err      error      // why it was not accepted
+	unread   int        // bytes of a body that was too large to be read
 	span     trace.Span // nil while tracing is off
 	path     string     // of the request before, as a rule this one's as well
 }
@@ -383,10 +385,31 @@ func (s *server) refuse(ctx *fasthttp.RequestCtx, err error) {
 	if c := unwrap(ctx.Conn()); c != nil {
 		c.linger.Store(true)
 	}
+	if errors.Is(err, fasthttp.ErrBodyTooLarge) {
+		s.oversize(ctx)
+		return
+	}
 	id := newID(time.Now())
 	ctx.Response.Header.Set("X-Request-Id", id)
-	v := writeUnreadable(ctx, id, s.maxBody, err)
+	v := writeUnreadable(ctx, id, err)
 	s.elsewhere.requests[v].Inc()
 	// The error itself quotes the header, secrets and all.
 	s.log.Debug("request could not be read", slog.String("request_id", id), slog.String("verdict", string(v)))
+}
+
+// oversize answers a request whose body is too large to be read. Its header has been: its endpoint counts and records it.
+func (s *server) oversize(ctx *fasthttp.RequestCtx) {
+	j := s.jobs.Get().(*job) //nolint:forcetypeassert // made by New
+	defer func() {
+		j.reset()
+		s.jobs.Put(j)
+	}()
+	j.routes, j.endpoint = s.routes.Load(), s.elsewhere
+	s.describe(ctx, j)
+	j.Body, j.unread = nil, max(ctx.Request.Header.ContentLength(), int(s.maxBody)+1) // of a chunked body nobody knows
+	if m := j.routes.router.Match(j.Method, j.Path, j.Params); len(m.Endpoints) > 0 {
+		j.Params, j.endpoint = m.Params, j.routes.endpoints[m.Endpoints[0]]
+	}
+	j.err = tooLarge(s.maxBody)
+	s.finish(ctx, j, writeProblem(ctx, j.ID, j.err, nil))
 }

@@ -89,7 +89,7 @@ func (e *entry) write(s *server, j *job, v verdict, status int) {
 	e.subject, e.secret = j.endpoint.records[v], j.endpoint.masks.Headers
 	e.about = event.Received{
 		ID: j.ID, At: j.ReceivedAt, Listener: s.conf.ID, Endpoint: j.endpoint.Path, Method: j.Method, Path: j.Path, Remote: j.Remote,
-		Verdict: string(v), Status: status, BodySize: len(j.Body), Items: e.about.Items[:0], Masked: e.about.Masked[:0],
+		Verdict: string(v), Status: status, BodySize: max(len(j.Body), j.unread), Items: e.about.Items[:0], Masked: e.about.Masked[:0],
 	}
 	e.about.Query = e.plainQuery(j)
 	if j.err != nil {
@@ -112,7 +112,7 @@ func (e *entry) write(s *server, j *job, v verdict, status int) {
 	if s.conf.Record == "full" {
 		e.about.Body = j.Body[:min(len(j.Body), recordBody)]
 	}
-	e.about.Cut = len(e.about.Body) < len(j.Body)
+	e.about.Cut = len(e.about.Body) < e.about.BodySize
 	e.message = bus.AppendReceived(e.message[:0], &e.about, e.header)
 	// Nothing may refer to the request, which is used again.
 	clear(e.about.Items)

@@ -19,9 +19,14 @@ func TestRecord(t *testing.T) {
 	s.post("/github", `{"id":"y"}`)
 	s.post("/by-token?key=the+NEW&a=b", `{"id":"z"}`)
 	s.post("/nowhere", `{}`)
+	large := strings.Repeat("x", 5<<20)
+	if r := s.post("/github", large); r.status != 413 {
+		t.Errorf("%d %s", r.status, r.body)
+	}
+	s.post("/nowhere", large)
 	s.stop() // what is recorded is stored before it ends
 	_, last, err := b.Span(t.Context(), subject.StreamReceived)
-	if err != nil || last != 3 {
+	if err != nil || last != 4 {
 		t.Fatalf("%d records, %v", last, err)
 	}
 	var got []*event.Received
@@ -47,6 +52,9 @@ func TestRecord(t *testing.T) {
 		t.Errorf("%+v", r)
 	}
 	if r := got[1]; r.Verdict != "unauthorized" || r.Status != 401 || r.Error == "" || len(r.Items) != 0 {
+		t.Errorf("%+v", r)
+	}
+	if r := got[3]; r.Verdict != "too_large" || r.Status != 413 || r.Endpoint != "/hooks/github" || !r.Cut || r.BodySize != len(large) || len(r.Body) != 0 {
 		t.Errorf("%+v", r)
 	}
 	if r := got[2]; r.Query != "key=***&a=b" || r.Items[0].ID != "z" {

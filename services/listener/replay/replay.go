@@ -88,7 +88,7 @@ func usable(r *event.Received, force bool) error {
 	switch {
 	case r.Cut && len(r.Body) == 0:
 		return fault.New(fault.Conflict, fmt.Sprintf("the body of request %d was not recorded", r.Seq),
-			"the listener says record: headers; give the result by hand with `switchback callbacks send ID JSON`")
+			"it was larger than max_body_size, or the listener says record: headers; give the result by hand with `switchback callbacks send ID JSON`")
 	case r.Cut:
 		return fault.New(fault.Conflict, fmt.Sprintf("of the body of request %d only the first %d of %d bytes were recorded", r.Seq, len(r.Body), r.BodySize),
 			"have the sender send it again, or give the result by hand with `switchback callbacks send ID @FILE`")
