@@ -258,7 +258,7 @@ func TestUsersAreRefused(t *testing.T) {
 			[]act{pub("$KV.waits.x"), pub("timer.x"), pub("timeout.x"), pub("$KV.runs.x"), pub("callback.x"), sub("run.command.>"), sub("_INBOX_runner.x")},
 			[]act{
 				pub("received.l.e.v"), pub("$KV.gateways.8090"), pub("$KV.leases.x"), pub("$KV.deliveries.x"), pub("$JS.API.STREAM.MSG.GET.RECEIVED"),
-				pub("$JS.API.STREAM.MSG.GET.RUNS"), pub("$JS.API.CONSUMER.CREATE.KV_waits.x"), sub("callback.>"), sub("run.request.>"), sub("_INBOX_listener.>"), sub("_INBOX.>"),
+				pub("$JS.API.CONSUMER.CREATE.KV_waits.x"), sub("callback.>"), sub("run.request.>"), sub("_INBOX_listener.>"), sub("_INBOX.>"),
 			},
 		},
 		"gateway": {

@@ -1,0 +1,2 @@
+// Package charts holds what checks the Helm chart: a module of its own, because Helm brings much along.
+package charts
