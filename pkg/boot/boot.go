@@ -56,7 +56,7 @@ type Service struct {
 	AdminAddr string // default of its admin endpoint
 	About     string // one sentence for --help
 	// Uses are the sections of the compose file that the service works by, in the singular. What is missing in
-	// others does not keep it from starting: a listener needs no keys of outside services.
+	// others does not keep it from starting: a listener needs no keys of outside services. None: it needs no file.
 	Uses []string
 	// Streams are those that it reads. Where it may not make them, it checks these.
 	Streams []string
@@ -151,6 +151,9 @@ func (f *flags) given() (map[string]any, error) {
 
 // load reads the compose file, and refuses it when this machine lacks what the service needs of it.
 func load(f flags, uses []string) (*compose.Document, error) {
+	if len(uses) == 0 && len(f.File) == 0 {
+		return &compose.Document{}, nil
+	}
 	doc, err := compose.Load(compose.Options{Files: f.File, Set: f.Set})
 	if err != nil {
 		return nil, fmt.Errorf("load the compose file: %w", err)

@@ -46,6 +46,11 @@ func start(t *testing.T, file string, change ...func(*server.Options)) *natsServ
 	if err != nil {
 		t.Fatalf("%s: %v", file, err)
 	}
+	return startWith(t, file, o, change...)
+}
+
+func startWith(t *testing.T, file string, o *server.Options, change ...func(*server.Options)) *natsServer {
+	t.Helper()
 	o.Host, o.Port, o.HTTPHost, o.HTTPPort, o.NoSigs = "127.0.0.1", server.RANDOM_PORT, "", 0, true
 	for _, f := range change {
 		f(o)

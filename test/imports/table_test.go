@@ -86,6 +86,7 @@ var importRules = []importRule{
 	{of: "services/gateway/docker", only: []string{"pkg/compose", "pkg/fault"}, why: "containers know no tunnel and no NATS"},
 	{of: "services/gateway/lease", only: []string{"pkg/bus", "pkg/subject"}, why: "who holds a thing is a matter of NATS alone"},
 	{of: "services/gateway/...", only: []string{"pkg/...", "services/gateway/..."}, why: "services meet in subjects, never in imports"},
+	{of: "services/forwarder/...", only: []string{"pkg/...", "services/forwarder/..."}, why: "services meet in subjects, never in imports"},
 	{of: "services/controller/...", only: []string{"pkg/...", "services/controller/..."}, why: "services meet in subjects, never in imports"},
 	{of: "cmd/switchback/...", only: []string{"pkg/...", "services/...", "cmd/switchback/..."}, why: "the all-in-one command imports all"},
 	{of: "bench/...", only: []string{"pkg/...", "services/...", "bench/..."}, why: "the bench starts what it measures"},
@@ -147,6 +148,11 @@ var linkRules = []linkRule{
 		"services/gateway/cmd/switchback-gateway",
 		append([]string{natsServer, "services/listener/...", "services/runner/...", "services/controller/..."}, testCode...),
 		"a tunnel needs no server",
+	},
+	{
+		"services/forwarder/cmd/switchback-forwarder",
+		append([]string{natsServer, ngrok, ssh, "services/listener/...", "services/runner/...", "services/gateway/...", "services/controller/..."}, testCode...),
+		"the forwarder stands between two networks: it carries nothing that it does not use",
 	},
 	{
 		"services/controller/cmd/switchback-controller",

@@ -77,7 +77,7 @@ func Binary(t testing.TB, name string) string {
 		const m = "github.com/switchbackhq/switchback/"
 		cmd := exec.Command("go", "build", "-o", built.dir, m+"cmd/switchback",
 			m+"services/listener/cmd/switchback-listener", m+"services/runner/cmd/switchback-runner",
-			m+"services/gateway/cmd/switchback-gateway")
+			m+"services/gateway/cmd/switchback-gateway", m+"services/forwarder/cmd/switchback-forwarder")
 		cmd.Dir = root
 		if out, err := cmd.CombinedOutput(); err != nil {
 			built.err = fmt.Errorf("%w: %s", err, out)
