@@ -73,6 +73,10 @@ bench: ## Measure ingest, roundtrip and park; a table, and JSON in bench/out/
 stress: ## The wait protocol with 200,000 ids (WAITS=n)
 	$(GO) test -count 1 -timeout 1h -v ./test/waits -ids $(WAITS)
 
+.PHONY: record
+record: ## Record the runs of a version for ever: VERSION=v0.1.0, or next
+	$(GO) test -count 1 -run TestRecorded ./services/runner/engine -record $(or $(VERSION),$(error VERSION=v0.1.0, or next))
+
 .PHONY: fuzz
 fuzz: ## Fuzz every target for FUZZTIME=10s (PKG=./pkg/expr for one package)
 	@$(GO) list -f '{{$$p := .}}{{range .TestGoFiles}}{{$$p.Dir}}/{{.}}{{"\n"}}{{end}}{{range .XTestGoFiles}}{{$$p.Dir}}/{{.}}{{"\n"}}{{end}}' $(PKG) \
