@@ -136,6 +136,8 @@ type Request struct {
 	At         time.Time `json:"at"`
 	DurationMS int64     `json:"duration_ms"`
 	Error      string    `json:"error,omitempty"`
+	// Addresses are the public URLs that the request handed out, by what the file calls them: "gateway:8090.public_url".
+	Addresses map[string]string `json:"addresses,omitempty"`
 }
 
 // WaitState is an attempt's wait for a callback.

@@ -135,6 +135,11 @@ func TestACallbackThroughATunnel(t *testing.T) {
 	if after == before {
 		t.Errorf("the address is the same: %s", after)
 	}
+	// Where the callback was to go is in the run.
+	attempt := c.Await("second", "waiting").Jobs["process"].Attempts[0]
+	if got, want := attempt.Requests[0].Addresses[fmt.Sprintf("gateway:%d.public_url", port)]+"/callback", before; got != want {
+		t.Errorf("the run says that the address was %s, and it was %s", got, want)
+	}
 	callBack(t, after, id, "after the cut")
 	if got := said(t, c.Await("second", "completed")); got != "after the cut" {
 		t.Errorf("the run's output says %q", got)

@@ -45,7 +45,8 @@ type Run struct {
 				} `json:"resumed_by"`
 			} `json:"wait"`
 			Requests []struct {
-				Status int `json:"status"`
+				Status    int               `json:"status"`
+				Addresses map[string]string `json:"addresses"`
 			} `json:"requests"`
 		} `json:"attempts"`
 		Output json.RawMessage `json:"output"`

@@ -5,6 +5,8 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
+	"maps"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -80,6 +82,9 @@ func attempt(b *strings.Builder, a *event.Attempt, now time.Time) {
 			answer = strconv.Itoa(q.Status)
 		}
 		fmt.Fprintf(b, "      %s %s: %s in %s\n", Clean(q.Method), Clean(q.URL), Clean(answer), Took(time.Duration(q.DurationMS)*time.Millisecond))
+		for _, name := range slices.Sorted(maps.Keys(q.Addresses)) {
+			fmt.Fprintf(b, "        told %s: %s\n", Clean(name), Clean(q.Addresses[name]))
+		}
 	}
 	if wait := a.Wait; wait != nil {
 		fmt.Fprintf(b, "      %s\n", waited(wait, now))

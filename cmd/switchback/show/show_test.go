@@ -215,7 +215,10 @@ func TestRun(t *testing.T) {
 		Status: event.StatusCompleted,
 		Attempts: []*event.Attempt{{
 			Number: 1, StartedAt: at(-3 * time.Second), EndedAt: at(-time.Second),
-			Requests: []event.Request{{Method: "POST", URL: "http://127.0.0.1:9100/images", Status: 202, DurationMS: 12}},
+			Requests: []event.Request{{
+				Method: "POST", URL: "http://127.0.0.1:9100/images", Status: 202, DurationMS: 12,
+				Addresses: map[string]string{"gateway:8090.public_url": "https://a.example"},
+			}},
 			Wait: &event.WaitState{ID: "r1.draw", Since: at(-3 * time.Second), Deadline: at(time.Hour), ResumedBy: &event.ResumedBy{
 				Seq: 7, Outcome: event.Succeeded, Endpoint: "POST /done", At: at(-time.Second),
 			}},
@@ -237,6 +240,7 @@ Took       2.0s
 Jobs
   ✓ draw  completed  2.0s
       POST http://127.0.0.1:9100/images: 202 in 12ms
+        told gateway:8090.public_url: https://a.example
       waited 2.0s for r1.draw: callback 7 (succeeded) from POST /done
 
 Output

@@ -82,6 +82,10 @@ func (p *Performer) request(ctx context.Context, inv *invocation, m message, sco
 	if err := p.serverReady(ctx, inv); err != nil {
 		return nil, err
 	}
+	noted := &told{Scope: scope.Static}
+	if scope.Static != nil {
+		scope.Static = noted
+	}
 	req, err := p.build(ctx, inv, m, scope)
 	if err != nil {
 		return nil, err
@@ -92,7 +96,7 @@ func (p *Performer) request(ctx context.Context, inv *invocation, m message, sco
 	ctx, cancel := context.WithTimeout(ctx, timeout)
 	defer cancel()
 	ctx, end := p.beginSpan(ctx, inv, req)
-	record := event.Request{Method: req.Method, URL: inv.secrets.mask(req.URL.Redacted()), At: p.o.Now()}
+	record := event.Request{Method: req.Method, URL: inv.secrets.mask(req.URL.Redacted()), At: p.o.Now(), Addresses: noted.addresses}
 	began := time.Now()
 	resp, err := client.exchange(req.WithContext(ctx), m.responseType)
 	record.DurationMS = time.Since(began).Milliseconds()
