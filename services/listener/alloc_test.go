@@ -22,9 +22,8 @@ func (free) PublishRunRequest(context.Context, *event.RunRequest) (bus.Ack, erro
 	return bus.Ack{}, nil
 }
 
-// TestAllocations bounds what one usual callback costs from the socket to the answer, without publishing it.
-func TestAllocations(t *testing.T) {
-	s := start(t, `
+// mapped is a listener that maps what usual callbacks hold, and mappedRequest one of them.
+const mapped = `
 listener:
   host: 127.0.0.1
   port: 0
@@ -33,9 +32,17 @@ listener:
   status: ${body.status}
   success_when: [completed]
   result: {url: "${body.output.url}", w: "${body.output.width}", h: "${body.output.height}", size: "${body.output.file_size}"}
-`, free{}, listener.Config{}, quietly)
+`
+
+func mappedRequest() []byte {
 	const body = `{"task_id":"task-123","status":"completed","output":{"url":"https://cdn.example/x.png","width":1024,"height":768,"file_size":1234567}}`
-	request := fmt.Appendf(nil, "POST /done HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nContent-Length: %d\r\n\r\n%s", len(body), body)
+	return fmt.Appendf(nil, "POST /done HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nContent-Length: %d\r\n\r\n%s", len(body), body)
+}
+
+// TestAllocations bounds what one usual callback costs from the socket to the answer, without publishing it.
+func TestAllocations(t *testing.T) {
+	s := start(t, mapped, free{}, listener.Config{}, quietly)
+	request := mappedRequest()
 	c := s.raw()
 	if r := s.exchange(c, string(request)); r.status != http.StatusOK {
 		t.Fatalf("%+v", r)

@@ -2,7 +2,6 @@ package listener_test
 
 import (
 	"bytes"
-	"fmt"
 	"testing"
 
 	"github.com/switchbackhq/switchback/pkg/bus"
@@ -14,18 +13,8 @@ import (
 // process of its own. What it allocates is the listener's and nats.go's: go test -run ^$ -bench Callback -benchmem ./services/listener.
 func BenchmarkCallback(b *testing.B) {
 	store := bustest.StartProcess(b).Provisioned(bus.Layout{})
-	s := start(b, `
-listener:
-  host: 127.0.0.1
-  port: 0
-  path: /done
-  identify_by: ${body.task_id}
-  status: ${body.status}
-  success_when: [completed]
-  result: {url: "${body.output.url}", w: "${body.output.width}", h: "${body.output.height}", size: "${body.output.file_size}"}
-`, store, listener.Config{}, quietly)
-	const body = `{"task_id":"task-123","status":"completed","output":{"url":"https://cdn.example/x.png","width":1024,"height":768,"file_size":1234567}}`
-	request := fmt.Appendf(nil, "POST /done HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nContent-Length: %d\r\n\r\n%s", len(body), body)
+	s := start(b, mapped, store, listener.Config{}, quietly)
+	request := mappedRequest()
 	b.SetParallelism(32)
 	b.ReportAllocs()
 	b.RunParallel(func(pb *testing.PB) {
