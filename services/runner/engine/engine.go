@@ -470,6 +470,9 @@ func (s *step) overgrown(ev Overgrown) {
 		job.Input, job.Output, job.Progress = cut(job.Input), cut(job.Output), cut(job.Progress)
 		for _, a := range job.Attempts {
 			a.Response, a.Output = cut(a.Response), cut(a.Output)
+			for _, w := range waits(a) {
+				w.Results = nil
+			}
 			if a.Error != nil {
 				e := *a.Error
 				e.Data = cut(e.Data)
