@@ -16,7 +16,7 @@ import (
 func (a *activation) ticket(turn event.Turn, limit int) slot.Ticket {
 	return slot.Ticket{
 		Group: slot.Group(a.run.Workflow, turn.Key), Run: a.run.ID, Number: turn.Number, Order: turn.Request, Limit: limit,
-		Ring: engine.TurnID(a.run.ID),
+		Ring: engine.TurnID(a.run.ID, turn.Number),
 	}
 }
 

@@ -189,7 +189,7 @@ func leaveBehind(t *testing.T, b *bench, run *event.Run, age time.Duration) {
 
 func ring(t *testing.T, b *bench, run string) {
 	t.Helper()
-	id := engine.TurnID(run)
+	id := engine.TurnID(run, 1)
 	data := fmt.Sprintf(`{"id":%q,"run":%q,"timer":true}`, id, run)
 	if _, err := b.bus.Publish(t.Context(), &bus.Message{Subject: subject.Timeout(id), Data: []byte(data)}); err != nil {
 		t.Fatal(err)

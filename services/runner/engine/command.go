@@ -77,8 +77,8 @@ func Wanted(run *event.Run, c Command) bool {
 		job := run.Jobs[c.Wait.Job]
 		return job != nil && !job.Status.Ended() && len(job.Attempts) > 0 && last(job).Wait != nil
 	case Sleep:
-		if c.Wait.ID == TurnID(run.ID) {
-			return run.Queued()
+		if isTurn(c.Wait.ID, run.ID) {
+			return run.Queued() && c.Wait.ID == TurnID(run.ID, run.Turn.Number)
 		}
 		job := run.Jobs[c.Wait.Job]
 		return job != nil && job.Status == event.StatusWaiting

@@ -2,13 +2,29 @@ package engine
 
 import (
 	"fmt"
+	"strconv"
+	"strings"
 	"time"
 
 	"github.com/switchbackhq/switchback/pkg/event"
 )
 
-// TurnID is the id of the timer by which a run that is queued looks for its turn: no job's timer can have it.
-func TurnID(runID string) string { return runID + "..turn" }
+// TurnID is the id of the timer by which a run that is queued looks for its turn: no job's timer can have it. Each turn
+// has its own, so that who ends one's late does not end the next one's.
+func TurnID(runID string, number int) string {
+	if number == 1 {
+		return runID + turnSuffix
+	}
+	return runID + turnSuffix + "." + strconv.Itoa(number)
+}
+
+const turnSuffix = "..turn"
+
+// isTurn tells whether an id is that of one of the run's turns.
+func isTurn(id, runID string) bool {
+	rest, ok := strings.CutPrefix(id, runID+turnSuffix)
+	return ok && (rest == "" || rest[0] == '.')
+}
 
 // Acquire asks for the run's turn; the answer is Granted or NotYet. Check: make sure as well that those who have their
 // turn still go.
@@ -110,7 +126,7 @@ func (s *step) notYet() {
 func (s *step) turnTimer() event.Wait {
 	turn := s.run.Turn
 	pause := min(max(s.now.Sub(turn.Since), firstLook), lastLook)
-	return event.Wait{ID: TurnID(s.run.ID), Run: s.run.ID, Since: turn.Since, Deadline: earlier(s.now.Add(pause), turn.Deadline), Timer: true}
+	return event.Wait{ID: TurnID(s.run.ID, turn.Number), Run: s.run.ID, Since: turn.Since, Deadline: earlier(s.now.Add(pause), turn.Deadline), Timer: true}
 }
 
 // look asks for the run's turn again, because somebody has rung or because it is time to.

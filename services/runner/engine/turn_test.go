@@ -23,7 +23,7 @@ func TestTurns(t *testing.T) {
 		return engine.Granted{Turn: event.Turn{Number: number}, Trigger: "request:7", At: at}
 	}
 	look := func(at time.Time) engine.Expired {
-		return engine.Expired{ID: engine.TurnID("r"), Seq: 30, Trigger: "timeout:30", At: at}
+		return engine.Expired{ID: engine.TurnID("r", 1), Seq: 30, Trigger: "timeout:30", At: at}
 	}
 	rung := func(at time.Time) engine.Granted {
 		return engine.Granted{Turn: event.Turn{Number: 1}, Trigger: "timeout:30", At: at}
@@ -123,7 +123,13 @@ func TestTurns(t *testing.T) {
 			plain,
 			[]engine.Event{requested(t0), granted(1, t0), failed, retried, granted(2, after(3*second))},
 			"running a=running",
-			[]string{"end r..turn used 0", "act r.a.2 until 24h0m3s"},
+			[]string{"end r..turn.2 used 0", "act r.a.2 until 24h0m3s"},
+		},
+		"its timer is not the earlier turn's, which somebody may end late": {
+			plain,
+			[]engine.Event{requested(t0), granted(1, t0), failed, retried, engine.NotYet{Trigger: "request:8", At: after(3 * second)}},
+			"waiting a=failed",
+			[]string{"sleep r..turn.2 until 1m3s"},
 		},
 		"an earlier turn does not": {
 			plain, []engine.Event{requested(t0), granted(1, t0), failed, retried, granted(1, after(3*second))}, "waiting a=failed", []string{"release 1"},
@@ -138,7 +144,7 @@ func TestTurns(t *testing.T) {
 			timeLimited,
 			[]engine.Event{requested(t0), granted(1, t0), failed, retried, granted(2, after(time.Minute))},
 			"running a=running",
-			[]string{"end r..turn used 0", "act r.a.2 until 1m5s"},
+			[]string{"end r..turn.2 used 0", "act r.a.2 until 1m5s"},
 		},
 		"a key that cannot be told ends it": {
 			bounded(compose.Concurrency{Limit: 1, Key: template(t, "${int(input.n.x)}")}), []engine.Event{requested(t0)}, "failed", []string{"finish"},

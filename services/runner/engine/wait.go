@@ -367,7 +367,7 @@ func (s *step) actionScope(def *compose.Job, job *event.Job, a *event.Attempt, r
 
 // expired takes the end of a wait's or a timer's time.
 func (s *step) expired(ev Expired) {
-	if ev.ID == TurnID(s.run.ID) {
+	if isTurn(ev.ID, s.run.ID) {
 		if s.run.EndedBy != s.trigger { // else repeat gives the turn back
 			s.look()
 		}
