@@ -372,3 +372,26 @@ func TestLargeRunsWhileALeaderGoes(t *testing.T) {
 		}
 	}
 }
+
+// TestALargeRequestIsRejectedAgain: its runner died when the rejection was saved, before anybody was told of it.
+func TestALargeRequestIsRejectedAgain(t *testing.T) {
+	on := connect(t, bustest.Start(t))
+	saved, err := json.Marshal(event.Run{ID: "r", Workflow: "child", Status: event.StatusRejected, Request: 1, Parent: "parent.child"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := on.Bucket(subject.BucketRuns).Create(t.Context(), "r", saved, 0); err != nil {
+		t.Fatal(err)
+	}
+	input := json.RawMessage(`{"given":` + text("g", threeMiB) + `}`)
+	ack, err := on.PublishRunRequest(t.Context(), &event.RunRequest{RunID: "r", Workflow: "child", Input: input, Parent: "parent.child"})
+	if err != nil || ack.Seq != 1 {
+		t.Fatalf("%+v, %v", ack, err)
+	}
+	b := beginOn(t, on, largeFile, runner.Config{})
+	b.left(subject.BucketPayloads)
+	m, err := on.Last(t.Context(), subject.StreamWaits, subject.Callback("parent.child"))
+	if err != nil || m.Header[subject.HeaderOutcome] != string(event.Failed) {
+		t.Errorf("the parent was told %+v, %v", m, err)
+	}
+}

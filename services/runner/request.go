@@ -103,6 +103,9 @@ func (a *activation) again(run *event.Run, rev journal.Revision, seq uint64, now
 		a.r.metrics.duplicates.Inc()
 		return nil
 	}
+	if run.Status == event.StatusRejected { // it has no definition to go on by
+		return a.r.rejected(a.ctx, run, now)
+	}
 	if a.passed != nil && !run.Queued() {
 		a.passed() // it does not ask for its turn any more, and what it does may take long
 	}
@@ -167,6 +170,11 @@ func (r *Runner) reject(ctx context.Context, d *bus.Delivery, req *event.RunRequ
 		return err
 	}
 	r.metrics.ended.WithLabelValues("", string(event.StatusRejected)).Inc()
+	return r.rejected(ctx, run, now)
+}
+
+// rejected tells those who asked for a run, or watch, that it was rejected.
+func (r *Runner) rejected(ctx context.Context, run *event.Run, now time.Time) error {
 	if err := r.callParent(ctx, run); err != nil {
 		return err
 	}
