@@ -94,7 +94,7 @@ func (f *Forwarder) connect(ctx context.Context) (*bus.Bus, error) {
 		case err == nil:
 			return edge, nil
 		case ctx.Err() != nil:
-			return nil, nil //nolint:nilnil // neither
+			return nil, nil //nolint:nilnil,nilerr // whatever failed, we were told to end
 		case fault.CodeOf(err) != fault.Unavailable:
 			return nil, fmt.Errorf("connect to the listener's side: %w", err)
 		}
