@@ -80,6 +80,8 @@ func TestComposeAsItStands(t *testing.T) {
 		s.compose("--profile", "demo", "rm", "--stop", "--force", "painter")
 	})
 
+	t.Run("containers are confined", s.confined)
+
 	l := s.counting()
 	s.up()
 	c := newClient(s, "nats://nats:4222")
