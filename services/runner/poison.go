@@ -14,6 +14,7 @@ import (
 
 	"github.com/switchbackhq/switchback/pkg/bus"
 	"github.com/switchbackhq/switchback/pkg/event"
+	"github.com/switchbackhq/switchback/pkg/fault"
 	"github.com/switchbackhq/switchback/pkg/subject"
 	"github.com/switchbackhq/switchback/pkg/telemetry"
 )
@@ -25,8 +26,12 @@ func (p *poison) Error() string { return p.err.Error() }
 func (p *poison) Unwrap() error { return p.err }
 
 func isPoison(err error) bool {
-	_, ok := errors.AsType[*poison](err)
-	return ok
+	if _, ok := errors.AsType[*poison](err); ok {
+		return true
+	}
+	// What lies in NATS and cannot be read is no better the next time. Faults of NATS itself are of other codes.
+	f, ok := errors.AsType[*fault.Error](err)
+	return ok && f.Code == fault.Internal
 }
 
 // guard turns a panic into poison: one bad run must not take the others down.

@@ -1,0 +1,124 @@
+package runner_test
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/switchbackhq/switchback/pkg/bus"
+	"github.com/switchbackhq/switchback/pkg/bus/bustest"
+	"github.com/switchbackhq/switchback/pkg/event"
+	"github.com/switchbackhq/switchback/pkg/subject"
+	"github.com/switchbackhq/switchback/services/runner"
+	"github.com/switchbackhq/switchback/services/runner/engine"
+)
+
+// TestAPoisonedRunIsPutAside has a run whose document nobody can read: it goes to the dead with the reason, and the others go on.
+func TestAPoisonedRunIsPutAside(t *testing.T) {
+	b := begin(t, asynchronous)
+	if _, err := b.bus.Bucket(subject.BucketRuns).Put(t.Context(), "bad", []byte(`{"id":"bad","jobs":`), 0); err != nil {
+		t.Fatal(err)
+	}
+	b.ask("work", "other", `{}`)
+	if _, err := b.bus.PublishRunRequest(t.Context(), &event.RunRequest{RunID: "bad", Workflow: "work"}); err != nil {
+		t.Fatal(err)
+	}
+	b.status("other", event.StatusWaiting)
+	var dead *bus.Stored
+	bustest.Eventually(t, "the request is among the dead", func() bool {
+		var err error
+		dead, err = b.bus.Last(t.Context(), subject.StreamDead, subject.Dead("request", "work"))
+		return err == nil
+	})
+	var d event.Dead
+	if err := json.Unmarshal(dead.Data, &d); err != nil || !strings.Contains(d.Reason, "the document of run bad cannot be read") || d.Subject != "run.request.work" {
+		t.Errorf("%+v, %v", d, err)
+	}
+	b.callback("other.ask", event.Succeeded, `{}`)
+	b.status("other", event.StatusCompleted)
+	if m, err := b.bus.Next(t.Context(), subject.StreamRuns, subject.AllRunRequests, 0); !errors.Is(err, bus.ErrNotFound) {
+		t.Errorf("a request is left: %+v, %v", m, err)
+	}
+}
+
+// TestARunOfANewerVersionIsLeftToItsRunner: while runners are replaced one by one, an old one meets what a new one has written.
+func TestARunOfANewerVersionIsLeftToItsRunner(t *testing.T) {
+	b := begin(t, asynchronous)
+	b.ask("work", "r", `{}`)
+	b.ask("work", "other", `{}`)
+	b.status("other", event.StatusWaiting)
+	run := b.status("r", event.StatusWaiting)
+	old, err := json.Marshal(run)
+	if err != nil {
+		t.Fatal(err)
+	}
+	run.Version = engine.Version + 1
+	data, err := json.Marshal(run)
+	if err != nil {
+		t.Fatal(err)
+	}
+	rev, err := b.bus.Bucket(subject.BucketRuns).Put(t.Context(), "r", data, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	b.callback("r.ask", event.Succeeded, `{}`)
+	b.callback("other.ask", event.Succeeded, `{}`)
+	b.status("other", event.StatusCompleted)
+	// It is as it was, and its callback comes again to whoever can read it.
+	if _, err := b.bus.Bucket(subject.BucketRuns).Update(t.Context(), "r", old, rev, 0); err != nil {
+		t.Errorf("it was changed: %v", err)
+	}
+	b.status("r", event.StatusCompleted)
+}
+
+// TestTheLeaderDiesWhileRunsGo stops the leader of each stream in turn while runs begin, sleep and are woken.
+func TestTheLeaderDiesWhileRunsGo(t *testing.T) {
+	nodes := bustest.Cluster(t, 3)
+	nodes.Provisioned(bus.Layout{Replicas: 3, AckWait: 2 * time.Second})
+	b := beginOn(t, bustest.Connect(t, bus.Options{URL: nodes.URL()}), asynchronous, runner.Config{})
+	b.start(asynchronous)
+	var ids []string
+	begin := func(part string, n int) {
+		t.Helper()
+		for i := range n {
+			id := fmt.Sprintf("%s-%d", part, i)
+			ids = append(ids, id)
+			bustest.Eventually(t, "a request is taken", func() bool {
+				_, err := b.bus.PublishRunRequest(t.Context(), &event.RunRequest{RunID: id, MsgID: id, Workflow: "work"})
+				return err == nil
+			})
+		}
+	}
+	wake := func(id string) {
+		t.Helper()
+		bustest.Eventually(t, "a callback is taken", func() bool {
+			_, err := b.bus.PublishCallback(t.Context(), &event.Callback{ID: id + ".ask", Result: json.RawMessage(`{"ok":true}`), DeliveryID: id})
+			return err == nil
+		})
+	}
+	const each = 15
+	for _, stream := range []string{subject.StreamWaits, subject.StreamRuns, "KV_runs"} {
+		from := len(ids)
+		begin("before-"+stream, each)
+		leader := nodes.Servers[nodes.Leader(stream)]
+		leader.Stop()
+		for _, id := range ids[from:] {
+			wake(id)
+		}
+		begin("while-"+stream, each)
+		leader.Start()
+		nodes.AwaitReady()
+		for _, id := range ids[from+each:] {
+			wake(id)
+		}
+	}
+	for _, id := range ids {
+		run := b.status(id, event.StatusCompleted)
+		if a := run.Jobs["ask"].Attempts; len(a) != 1 || a[0].Wait.ResumedBy == nil {
+			t.Errorf("%s: %+v", id, a)
+		}
+	}
+}
