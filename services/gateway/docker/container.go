@@ -201,7 +201,10 @@ func (c *Container) follow(ctx context.Context, spec *Spec) error {
 		if _, err := c.engine.client.ContainerStart(ctx, c.ID, client.ContainerStartOptions{}); err != nil {
 			cancel()
 			close(c.ended)
-			return c.engine.explain(err, "start the container "+c.name)
+			if client.IsErrConnectionFailed(err) || ctx.Err() != nil {
+				return c.engine.explain(err, "start the container "+c.name)
+			}
+			return fault.Wrap(err, fault.Invalid, "cannot start the container "+c.name, "look at the image "+spec.Image+": its entry point must be the program")
 		}
 	}
 	said := make(chan struct{})

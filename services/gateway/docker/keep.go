@@ -102,7 +102,7 @@ func (k *Keeper) once(ctx context.Context) error {
 		if said := last.get(); said != "" {
 			text += ": " + said
 		}
-		err = fault.New(fault.Unavailable, text, "")
+		err = fault.New(fault.Unavailable, text, "what it has said is in the log")
 	}
 	return errors.Join(err, c.Stop(context.WithoutCancel(ctx), 0))
 }
