@@ -103,7 +103,9 @@ func configure(transport *http.Transport, component *compose.Component) error {
 		if err != nil {
 			return permanent("its CA file: %v", err)
 		}
-		config.RootCAs = x509.NewCertPool()
+		if config.RootCAs, err = x509.SystemCertPool(); err != nil { // beside the system's, where it has any
+			config.RootCAs = x509.NewCertPool()
+		}
 		if !config.RootCAs.AppendCertsFromPEM(pem) {
 			return permanent("its CA file %s holds no certificate", o.CAFile)
 		}
