@@ -19,7 +19,7 @@ import (
 type callbacksListCommand struct {
 	Limit   *int   `placeholder:"N" help:"At most so many, 0 for all (default: 50 in a table, all as JSON)."`
 	Verdict string `placeholder:"VERDICT" help:"Only those with this verdict: accepted, progress, handshake, unauthorized, unprocessable, replayed, …"`
-	Fate    string `enum:",matched,early,duplicate,late,orphan,pending" default:"" placeholder:"FATE" help:"Only with a callback that is matched, early, duplicate, late, orphan or pending."`
+	Fate    string `enum:",matched,early,duplicate,late,orphan,pending" default:"" placeholder:"FATE" help:"Only this fate: matched, early, duplicate, late, orphan or pending."`
 	system
 	format
 }
