@@ -83,7 +83,7 @@ var importRules = []importRule{
 		of: "services/gateway/tunnel", stdlib: true, never: []string{natsClient, natsServer, ngrok, ssh},
 		why: "states, retries, probe and proxy know no driver and no NATS",
 	},
-	{of: "services/gateway/docker", only: []string{"pkg/compose", "pkg/fault"}, why: "containers know no tunnel and no NATS"},
+	{of: "services/gateway/docker", only: []string{"pkg/compose", "pkg/fault", "pkg/telemetry"}, why: "containers know no tunnel and no NATS"},
 	{of: "services/gateway/lease", only: []string{"pkg/bus", "pkg/subject"}, why: "who holds a thing is a matter of NATS alone"},
 	{of: "services/gateway/...", only: []string{"pkg/...", "services/gateway/..."}, why: "services meet in subjects, never in imports"},
 	{of: "services/forwarder/...", only: []string{"pkg/...", "services/forwarder/..."}, why: "services meet in subjects, never in imports"},

@@ -10,8 +10,8 @@ import (
 	"fmt"
 	"log/slog"
 	"os"
+	"regexp"
 	"runtime"
-	"runtime/debug"
 	"strings"
 	"time"
 
@@ -19,6 +19,7 @@ import (
 	"github.com/moby/moby/client"
 
 	"github.com/switchbackhq/switchback/pkg/fault"
+	"github.com/switchbackhq/switchback/pkg/telemetry"
 )
 
 // Settings are what may be set about containers: SWITCHBACK_DOCKER_NETWORK, … A zero value means the default.
@@ -26,9 +27,9 @@ type Settings struct {
 	// Network is host, or a network's name. The default is host with an engine of this Linux machine, where a container
 	// then reaches what a process does, and else bridge.
 	Network string `koanf:"network"`
-	// Images; their tag is this program's version, or latest where it has none.
-	ListenerImage    string `koanf:"listener_image"`    // switchback/listener
-	GatewayImage     string `koanf:"gateway_image"`     // switchback/gateway
+	// Images; the tag of our own is this program's version, or dev where it is no release.
+	ListenerImage    string `koanf:"listener_image"`    // switchback-listener
+	GatewayImage     string `koanf:"gateway_image"`     // switchback-gateway
 	CloudflaredImage string `koanf:"cloudflared_image"` // cloudflare/cloudflared:latest
 	// Memory is the most that a container may take, in MiB; 512.
 	Memory int64 `koanf:"memory"`
@@ -42,8 +43,8 @@ func (s Settings) withDefaults() Settings {
 			*to = value
 		}
 	}
-	or(&s.ListenerImage, "switchback/listener:"+version())
-	or(&s.GatewayImage, "switchback/gateway:"+version())
+	or(&s.ListenerImage, "switchback-listener:"+version())
+	or(&s.GatewayImage, "switchback-gateway:"+version())
 	or(&s.CloudflaredImage, "cloudflare/cloudflared:latest")
 	if s.Memory <= 0 {
 		s.Memory = defaultMemory
@@ -51,11 +52,14 @@ func (s Settings) withDefaults() Settings {
 	return s
 }
 
+var release = regexp.MustCompile(`^v\d+\.\d+\.\d+$`)
+
+// version is the tag that `make images` gives.
 func version() string {
-	if info, ok := debug.ReadBuildInfo(); ok && strings.HasPrefix(info.Main.Version, "v") && !strings.Contains(info.Main.Version, "+dirty") {
-		return strings.TrimPrefix(info.Main.Version, "v")
+	if v := telemetry.Built().Version; release.MatchString(v) {
+		return v
 	}
-	return "latest"
+	return "dev"
 }
 
 // Engine is a Docker engine, and one owner's containers at it.
@@ -153,7 +157,7 @@ func (e *Engine) image(ctx context.Context, name string) error {
 	}
 	if err != nil {
 		return fault.Wrap(err, fault.NotFound, fmt.Sprintf("the image %s is not at the Docker engine and cannot be pulled", name),
-			"build it, or name another: SWITCHBACK_DOCKER_LISTENER_IMAGE, SWITCHBACK_DOCKER_GATEWAY_IMAGE, SWITCHBACK_DOCKER_CLOUDFLARED_IMAGE")
+			"build it (`make images`), or name another: SWITCHBACK_DOCKER_LISTENER_IMAGE, SWITCHBACK_DOCKER_GATEWAY_IMAGE, SWITCHBACK_DOCKER_CLOUDFLARED_IMAGE")
 	}
 	return nil
 }
