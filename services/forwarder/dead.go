@@ -3,6 +3,7 @@ package forwarder
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"log/slog"
 	"strings"
@@ -14,8 +15,15 @@ import (
 	"github.com/switchbackhq/switchback/pkg/subject"
 )
 
+// missing is how often a payload that is not there is looked for, a few seconds each time: it is stored before its message,
+// so it has gone.
+const missing = 5
+
 // lasting tells errors of the message itself, which trying again does not mend.
-func lasting(err error) bool {
+func lasting(err error, deliveries int) bool {
+	if errors.Is(err, bus.ErrNotFound) {
+		return deliveries >= missing
+	}
 	switch fault.CodeOf(err) {
 	case fault.Invalid, fault.TooLarge:
 		return true

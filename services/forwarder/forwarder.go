@@ -104,17 +104,17 @@ func (f *Forwarder) connect(ctx context.Context) (*bus.Bus, error) {
 
 // deliver forwards one message and acknowledges it last.
 func (f *Forwarder) deliver(ctx context.Context, d *bus.Delivery) {
-	fate, err := f.forward(ctx, d)
+	fate, spent, err := f.forward(ctx, d)
+	if err != nil && lasting(err, d.Deliveries) {
+		fate, err = fateDead, f.bury(ctx, d, err)
+	}
 	switch {
 	case errors.Is(err, errNotFirst):
 		fate = fateBehind
 		err = d.Nak(behindPause)
 	case err == nil:
-		err = d.Ack()
-	case lasting(err):
-		fate = fateDead
-		if err = f.bury(ctx, d, err); err == nil {
-			err = d.Ack()
+		if err = d.Ack(); err == nil {
+			f.clear(ctx, spent) // after that word: a message that comes again without its payload cannot go over
 		}
 	default:
 		fate = fateRetried
@@ -137,53 +137,49 @@ func backoff(deliveries int) time.Duration {
 var errNotFirst = errors.New("an earlier one for this id comes first")
 
 // forward publishes a message anew. Only what is known of callbacks and requests goes over: headers that mean something to JetStream
-// are set here, and a server that faces the internet is not believed about them.
-func (f *Forwarder) forward(ctx context.Context, d *bus.Delivery) (fate string, err error) {
+// are set here, and a server that faces the internet is not believed about them. It gives the payload that is not needed any more.
+func (f *Forwarder) forward(ctx context.Context, d *bus.Delivery) (fate string, spent *event.Object, err error) {
 	if kind(d.Subject) == kindRequest {
 		return f.request(ctx, d)
 	}
 	cb, err := bus.DecodeCallback(&d.Stored)
 	if err != nil {
-		return "", fault.Wrap(err, fault.Invalid, "not a callback", "")
+		return "", nil, fault.Wrap(err, fault.Invalid, "not a callback", "")
 	}
 	first, err := f.edge.Next(ctx, subject.StreamEdge, d.Subject, 1)
 	switch {
 	case errors.Is(err, bus.ErrNotFound):
-		return fateDuplicate, nil // acknowledged already: the word had not come through when it was delivered again
+		return fateDuplicate, nil, nil // acknowledged already: the word had not come through when it was delivered again
 	case err != nil:
-		return "", fmt.Errorf("look for earlier callbacks: %w", err)
+		return "", nil, fmt.Errorf("look for earlier callbacks: %w", err)
 	case first.Seq < d.Seq:
-		return "", errNotFirst
+		return "", nil, errNotFirst
 	}
 	if cb.DeliveryID == "" {
 		cb.DeliveryID = own(&d.Stored)
 	}
+	large := cb.Object
 	if d.Deliveries > 1 {
 		// An earlier attempt may have got through, longer ago than JetStream remembers.
 		there, err := f.arrived(ctx, cb)
 		if err != nil {
-			return "", err
+			return "", nil, err
 		}
 		if there {
-			return fateDuplicate, nil
+			return fateDuplicate, large, nil
 		}
 	}
-	large := cb.Object
 	if err := f.edge.LoadResult(ctx, cb); err != nil {
-		return "", fmt.Errorf("read the callback's payload: %w", err)
+		return "", nil, fmt.Errorf("read the callback's payload: %w", err)
 	}
 	ack, err := f.bus.PublishCallback(ctx, cb)
-	if err != nil {
-		return "", err
-	}
-	f.clear(ctx, large)
-	return fateOf(ack), nil
+	return fateOf(ack), large, err
 }
 
-func (f *Forwarder) request(ctx context.Context, d *bus.Delivery) (fate string, err error) {
+func (f *Forwarder) request(ctx context.Context, d *bus.Delivery) (fate string, spent *event.Object, err error) {
 	in, err := bus.DecodeRunRequest(&d.Stored)
 	if err != nil {
-		return "", fault.Wrap(err, fault.Invalid, "not a run request", "")
+		return "", nil, fault.Wrap(err, fault.Invalid, "not a run request", "")
 	}
 	// What a listener sets, and no more: neither where to reply, nor by which definition to run, nor that a run is to go on.
 	out := &event.RunRequest{RunID: in.RunID, Workflow: in.Workflow, Input: in.Input, MsgID: in.MsgID, Trace: in.Trace}
@@ -192,15 +188,11 @@ func (f *Forwarder) request(ctx context.Context, d *bus.Delivery) (fate string, 
 	}
 	if in.Object != nil {
 		if out.Input, err = f.edge.Payload(ctx, in.Object); err != nil {
-			return "", fmt.Errorf("read the request's input: %w", err)
+			return "", nil, fmt.Errorf("read the request's input: %w", err)
 		}
 	}
 	ack, err := f.bus.PublishRunRequest(ctx, out)
-	if err != nil {
-		return "", err
-	}
-	f.clear(ctx, in.Object)
-	return fateOf(ack), nil
+	return fateOf(ack), in.Object, err
 }
 
 // clear removes a payload that has been copied. Where that fails its age removes it.

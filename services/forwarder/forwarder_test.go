@@ -24,6 +24,7 @@ type sides struct {
 	t           *testing.T
 	edgeServer  *bustest.Server
 	edge, inner *bus.Bus
+	patience    time.Duration // of the forwarder with the edge; 0: as usual
 }
 
 func start(t *testing.T) *sides {
@@ -40,7 +41,7 @@ func (s *sides) forward() {
 	s.t.Helper()
 	ctx, stop := context.WithCancel(s.t.Context())
 	ended := make(chan error, 1)
-	f := forwarder.New(forwarder.Deps{Bus: s.inner, Edge: bus.Options{URL: s.edgeServer.URL()}})
+	f := forwarder.New(forwarder.Deps{Bus: s.inner, Edge: bus.Options{URL: s.edgeServer.URL(), PublishTimeout: s.patience}})
 	go func() { ended <- f.Run(ctx) }()
 	<-f.Ready()
 	bustest.Eventually(s.t, "nothing is held", func() bool {
@@ -207,5 +208,25 @@ func TestTheOtherSideComesBack(t *testing.T) {
 	stop()
 	if err := <-ended; err != nil {
 		t.Error(err)
+	}
+}
+
+// TestAPayloadThatHasGone: what refers to it is given up in the end, and does not hold up what comes behind it.
+func TestAPayloadThatHasGone(t *testing.T) {
+	s := start(t)
+	s.patience = 200 * time.Millisecond
+	for _, subj := range []string{subject.Callback("one"), subject.RunRequest("work")} {
+		m := bus.Message{Subject: subj, Header: bus.Header{subject.HeaderObject: "gone", subject.HeaderRunID: "r"}}
+		if _, err := s.edge.Publish(t.Context(), &m); err != nil {
+			t.Fatal(err)
+		}
+	}
+	s.publish(event.Callback{ID: "one", Result: json.RawMessage("2")})
+	s.forward()
+	if got := s.arrived("one"); len(got) != 1 || string(got[0].Result) != "2" {
+		t.Errorf("%+v", got)
+	}
+	if many, err := s.inner.NextMany(t.Context(), subject.StreamDead, subject.AllDead, 1, 10); err != nil || len(many) != 2 {
+		t.Errorf("given up: %d, %v", len(many), err)
 	}
 }
