@@ -52,7 +52,10 @@ const killGrace = 5 * time.Second
 // shell runs a command: its output is {stdout, stderr, exit_code}; an exit code other than 0 is an error.
 func (p *Performer) shell(ctx context.Context, inv *invocation, scope engine.ActionScope) (any, error) {
 	if !p.o.AllowShell {
-		return nil, &engine.Error{Code: "not_allowed", Permanent: true, Message: "components of type shell are not allowed here: set SWITCHBACK_RUNNER_ALLOW_SHELL=true for the runner, or start up with --allow-shell"}
+		return nil, &engine.Error{
+			Code: "not_allowed", Permanent: true,
+			Message: "components of type shell are not allowed here: set SWITCHBACK_RUNNER_ALLOW_SHELL=true for the runner, or start up with --allow-shell",
+		}
 	}
 	action := inv.act.Action
 	cmd, err := command(ctx, action, scope)
