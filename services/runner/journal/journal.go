@@ -30,15 +30,19 @@ type Journal struct {
 	recent  *lru.Cache[string, remembered]
 }
 
-// remembered is a document as it was seen last. Of one that lies in the object store only its object is remembered.
+// remembered is a document as it was seen last. Of a large one only its revision and its object are remembered.
 type remembered struct {
 	run    *event.Run
 	rev    Revision
 	object string
 }
 
-// recentRuns bounds the documents kept in memory: those that were saved last are those that go on soonest.
-const recentRuns = 1024
+// recentRuns bounds the documents kept in memory: those that were saved last are those that go on soonest. One of more
+// bytes than recentSize is read again when it is needed.
+const (
+	recentRuns = 1024
+	recentSize = 64 << 10
+)
 
 // New gives a journal that keeps ended runs for a time.
 func New(b *bus.Bus, keep time.Duration) *Journal {
@@ -113,7 +117,11 @@ func (j *Journal) Save(ctx context.Context, run *event.Run, rev Revision) (Revis
 	if err != nil {
 		return 0, nil, err
 	}
-	j.remember(run, remembered{run: run, rev: next})
+	r := remembered{rev: next}
+	if len(data) <= recentSize {
+		r.run = run
+	}
+	j.remember(run, r)
 	return next, data, nil
 }
 

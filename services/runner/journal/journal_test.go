@@ -2,6 +2,7 @@ package journal_test
 
 import (
 	"errors"
+	"strings"
 	"testing"
 	"time"
 
@@ -84,5 +85,28 @@ func TestOnlyEndedRunsExpire(t *testing.T) {
 	}
 	if run, _, err := j.Load(t.Context(), "asleep"); err != nil || run == nil {
 		t.Errorf("a run that sleeps has gone: %v", err)
+	}
+}
+
+// TestLargeDocumentsAreNotHeld: a thousand of them would be.
+func TestLargeDocumentsAreNotHeld(t *testing.T) {
+	b := bustest.Start(t).Provisioned(bus.Layout{Memory: true})
+	j := journal.New(b, time.Hour)
+	for _, c := range []struct {
+		id    string
+		bytes int
+		held  bool
+	}{{"small", 10 << 10, true}, {"large", 100 << 10, false}} {
+		run := &event.Run{ID: c.id, Status: event.StatusWaiting, Input: []byte(`"` + strings.Repeat("x", c.bytes) + `"`)}
+		rev, _, err := j.Save(t.Context(), run, 0)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if held := j.Recent(c.id) != nil; held != c.held {
+			t.Errorf("%s is held: %v", c.id, held)
+		}
+		if again, at, err := j.Recall(t.Context(), c.id); err != nil || at != rev || string(again.Input) != string(run.Input) {
+			t.Errorf("%s recalled: %d, %v", c.id, at, err)
+		}
 	}
 }
