@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
 	"time"
 
 	"github.com/switchbackhq/switchback/pkg/bus"
@@ -47,8 +48,13 @@ func (a *activation) acquire(c engine.Acquire) error {
 // holdsTurn tells whether a run still has the turn that it was given.
 func (r *Runner) holdsTurn(ctx context.Context, id string, number int) (bool, error) {
 	run, _, err := r.bus.Stub(ctx, id)
-	if errors.Is(err, bus.ErrNotFound) {
+	switch {
+	case errors.Is(err, bus.ErrNotFound):
 		return false, nil
+	case isPoison(err):
+		// It cannot be read, and who knows what it does. That must not end the one who asks.
+		r.log.Warn("a run that has its turn cannot be read", slog.String("run", id), slog.Any("error", err))
+		return true, nil
 	}
 	if err != nil || run.Status.Ended() || run.Turn == nil {
 		return false, err

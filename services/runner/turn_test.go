@@ -173,6 +173,29 @@ func TestALostTurnIsTakenBack(t *testing.T) {
 	b.await("next", "going", func(r *event.Run) bool { return len(r.Jobs) == 1 })
 }
 
+// TestAQueuedRunOutlivesAnotherThatCannotBeRead: it looks at those who have their turn, and must not fail for what it finds.
+func TestAQueuedRunOutlivesAnotherThatCannotBeRead(t *testing.T) {
+	b := begin(t, bounded)
+	b.ask("work", "first", `{}`)
+	run := b.await("first", "waiting for its callback", func(r *event.Run) bool { return len(r.Jobs) == 1 && r.Jobs["ask"].Status == event.StatusWaiting })
+	if _, err := b.bus.Bucket(subject.BucketRuns).Put(t.Context(), "lost", []byte("neither JSON nor a run"), 0); err != nil {
+		t.Fatal(err)
+	}
+	leaveBehind(t, b, run, time.Minute)
+	b.ask("work", "next", `{}`)
+	b.await("next", "queued", queued)
+	timer := func() (seq uint64) {
+		if m, err := b.bus.Last(t.Context(), subject.StreamWaits, subject.Timer(engine.TurnID("next", 1))); err == nil {
+			seq = m.Seq
+		}
+		return seq
+	}
+	bustest.Eventually(t, "its timer", func() bool { return timer() > 0 })
+	before := timer()
+	ring(t, b, "next")
+	bustest.Eventually(t, "it looks again later", func() bool { return timer() > before })
+}
+
 // leaveBehind puts a turn of a run that there is not into the place of the run's group.
 func leaveBehind(t *testing.T, b *bench, run *event.Run, age time.Duration) {
 	t.Helper()
