@@ -21,7 +21,7 @@ type upCommand struct {
 	files
 	DataDir         string     `default:".switchback" placeholder:"DIR" help:"Folder of the embedded NATS server's data (${default})."`
 	NATSPort        *int       `name:"nats-port" placeholder:"PORT" help:"Port of the embedded NATS server on 127.0.0.1 (4222); 0 is any free one."`
-	Sync            string     `default:"5s" placeholder:"D" help:"How often the embedded NATS server forces data to disk, or always (${default}). A power cut takes what came since."`
+	Sync            string     `default:"5s" placeholder:"D" help:"How often the embedded NATS server forces data to disk, or always (${default}). A power cut takes the rest."`
 	NATS            string     `name:"nats" placeholder:"URL" help:"Use the NATS server at URL instead of an embedded one (or SWITCHBACK_NATS_URL)."`
 	AdminAddr       string     `placeholder:"ADDR" help:"Address of health and metrics (127.0.0.1:9464, or a free port when that is taken)."`
 	Settings        string     `placeholder:"FILE" help:"File of settings for the services, in YAML; SWITCHBACK_RUNNER_… and the like are read as well."`

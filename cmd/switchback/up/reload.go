@@ -121,8 +121,8 @@ func (w *watch) events() (<-chan fsnotify.Event, <-chan error, func()) {
 	for i := 0; err == nil && i < len(w.files); i++ {
 		w.files[i] = w.path(w.files[i])
 		err = watcher.Add(filepath.Dir(w.files[i]))
-		if real, lerr := filepath.EvalSymlinks(w.files[i]); err == nil && lerr == nil && real != w.files[i] {
-			err = watcher.Add(filepath.Dir(real))
+		if target, lerr := filepath.EvalSymlinks(w.files[i]); err == nil && lerr == nil && target != w.files[i] {
+			err = watcher.Add(filepath.Dir(target))
 		}
 	}
 	if err != nil {
@@ -150,7 +150,7 @@ func (w *watch) ours(name string) bool {
 		if name == file || filepath.Base(name) == "..data" { // by which Kubernetes replaces mounted files
 			return true
 		}
-		if real, err := filepath.EvalSymlinks(file); err == nil && name == real {
+		if target, err := filepath.EvalSymlinks(file); err == nil && name == target {
 			return true
 		}
 	}
