@@ -1,7 +1,6 @@
 package charts
 
 import (
-	"fmt"
 	"os"
 	"path/filepath"
 	"reflect"
@@ -151,7 +150,7 @@ func render(t *testing.T, values string) (map[string]any, error) {
 		if strings.HasSuffix(name, "NOTES.txt") || filepath.Base(name)[0] == '_' {
 			continue
 		}
-		for _, doc := range strings.Split(text, "\n---") {
+		for doc := range strings.SplitSeq(text, "\n---") {
 			var head meta
 			if err := yaml.Unmarshal([]byte(doc), &head); err != nil {
 				t.Fatalf("%s: %v\n%s", name, err, doc)
@@ -346,8 +345,8 @@ func TestValuesAreChecked(t *testing.T) {
 	} {
 		if _, err := render(t, values); err == nil {
 			t.Errorf("%s is taken", name)
-		} else if testing.Verbose() {
-			fmt.Printf("%s: %v\n", name, err)
+		} else {
+			t.Logf("%s: %v", name, err)
 		}
 	}
 }
