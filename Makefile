@@ -20,6 +20,9 @@ GOTESTSUM_VERSION := v1.13.0
 CACHE := $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/switchback
 TOOLS = $(CACHE)/tools/$(shell $(GO) env GOVERSION)
 GOLANGCI = $(TOOLS)/golangci-lint-$(GOLANGCI_VERSION)
+# Its own for each clone: verdicts remember the paths of the clone that they were found in, and then no exception for a
+# path holds.
+export GOLANGCI_LINT_CACHE ?= $(CACHE)/lint$(CURDIR)
 GOTESTSUM = $(TOOLS)/gotestsum-$(GOTESTSUM_VERSION)
 
 # In CI the tests' last line counts them, and `make check` has vetted the code already.
