@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
+	"maps"
 	"net/http"
 	"net/http/httptest"
 	"os"
@@ -103,21 +104,29 @@ func TestPayloadsLargerThanAMessage(t *testing.T) {
 		if err := json.Unmarshal([]byte(command(t, url, "runs", "show", runs[0].ID, "-o", "json")), &run); err != nil || compact(t, run.Output) != want {
 			t.Errorf("shown without its output: %v", err)
 		}
-		// What is too large says so, and what was taken is recorded.
+		// What is too large says so. Both are recorded, without the whole of their bodies.
 		status, body, err := system.Post(t.Context(), callbackURL(port), `{"ref":"x","result":`+quoted("x", 5<<20)+`}`)
 		if err != nil || status != http.StatusRequestEntityTooLarge || !strings.Contains(body, "max_body_size") {
 			t.Errorf("5 MiB: %d %s %v", status, body, err)
 		}
-		system.Eventually(t, "the callback is recorded", func() error {
+		system.Eventually(t, "the callbacks are recorded", func() error {
 			var records []struct {
-				BodySize int  `json:"body_size"`
-				Cut      bool `json:"cut"`
+				Verdict  string `json:"verdict"`
+				BodySize int    `json:"body_size"`
+				Cut      bool   `json:"cut"`
 			}
 			if err := json.Unmarshal([]byte(command(t, url, "callbacks", "list", "-o", "json")), &records); err != nil {
 				return err
 			}
-			if len(records) != 1 || records[0].BodySize < threeMiB || !records[0].Cut {
-				return fmt.Errorf("there are %+v", records)
+			verdicts := map[string]int{}
+			for _, r := range records {
+				if r.BodySize < threeMiB || !r.Cut {
+					return fmt.Errorf("there are %+v", records)
+				}
+				verdicts[r.Verdict]++
+			}
+			if want := map[string]int{"accepted": 1, "too_large": 1}; !maps.Equal(verdicts, want) {
+				return fmt.Errorf("there are %+v, want %v", records, want)
 			}
 			return nil
 		})
