@@ -75,12 +75,19 @@ func called(t *testing.T, o *system.Outside, n int) (url, id string) {
 	return url, id
 }
 
+// callBack sends again what is answered 503, as senders do: a container that outlived NATS may not be connected again yet.
 func callBack(t *testing.T, url, id, result string) {
 	t.Helper()
-	status, body, err := system.Post(t.Context(), url, fmt.Sprintf(`{"task_id":%q,"result":{"said":%q}}`, id, result))
-	if err != nil || status != http.StatusOK {
-		t.Fatalf("callback to %s: %d %s %v", url, status, body, err)
-	}
+	system.Eventually(t, "the callback is taken", func() error {
+		status, body, err := system.Post(t.Context(), url, fmt.Sprintf(`{"task_id":%q,"result":{"said":%q}}`, id, result))
+		switch {
+		case err == nil && status == http.StatusServiceUnavailable:
+			return fmt.Errorf("callback to %s: %d %s", url, status, body)
+		case err != nil || status != http.StatusOK:
+			t.Fatalf("callback to %s: %d %s %v", url, status, body, err)
+		}
+		return nil
+	})
 }
 
 func said(t *testing.T, run *system.Run) string {
