@@ -74,6 +74,14 @@ func ingestContenders(size, connections int) []contender {
 			}
 			return s.publishes(ctx, ceiling.PublishArgs{URL: at.URL}, nats)
 		}},
+		{name: "by hand, embedded NATS", nats: embedded, measure: func(ctx context.Context, s *site) ([]report.Value, error) {
+			var at ceiling.Address
+			p, err := s.start(ctx, roleDurable, "by-hand", ceiling.PublishArgs{Dir: s.dir}, &at)
+			if err != nil {
+				return nil, err
+			}
+			return s.callbacks(ctx, load.Callbacks{HostPort: at.HostPort, Path: system.CallbackPath, BodyBytes: size}, connections, nil, p)
+		}},
 		{name: "Switchback, embedded NATS", nats: embedded, measure: func(ctx context.Context, s *site) ([]report.Value, error) {
 			d, err := s.deploy(ctx, topology{embedded: true, listener: true}, system.IngestDocument)
 			if err != nil {

@@ -18,6 +18,7 @@ const (
 	roleNATS    = "nats"
 	rolePlain   = "plain"
 	rolePublish = "publish"
+	roleDurable = "durable"
 	roleFlow    = "flow"
 	roleSystem  = "system"
 )
@@ -29,6 +30,7 @@ func roles() map[string]child.Role {
 		roleNATS:    func(ctx context.Context) any { return server.NewRole(ctx) },
 		rolePlain:   func(ctx context.Context) any { return ceiling.NewPlain(ctx) },
 		rolePublish: func(ctx context.Context) any { return ceiling.NewPublish(ctx) },
+		roleDurable: func(ctx context.Context) any { return ceiling.NewDurable(ctx) },
 		roleFlow:    func(ctx context.Context) any { return ceiling.NewFlow(ctx) },
 		roleSystem:  func(ctx context.Context) any { return system.New(ctx) },
 	}

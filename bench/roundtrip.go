@@ -55,21 +55,28 @@ func roundtrip(ctx context.Context, l *lab) (*report.Bench, error) {
 }
 
 func roundtripContenders(atOnce int) []contender {
-	contenders := []contender{{ //nolint:prealloc // of four
-		name: "written by hand, in memory", ceiling: true,
-		measure: func(ctx context.Context, s *site) ([]report.Value, error) {
+	byHand := func(durable bool) func(ctx context.Context, s *site) ([]report.Value, error) {
+		return func(ctx context.Context, s *site) ([]report.Value, error) {
 			_, outside, err := s.outside(ctx)
 			if err != nil {
 				return nil, err
 			}
+			args := ceiling.FlowArgs{MockURL: outside}
+			if durable {
+				args.Dir = s.dir
+			}
 			var at ceiling.Address
-			p, err := s.start(ctx, roleFlow, "hand-written", ceiling.FlowArgs{MockURL: outside}, &at)
+			p, err := s.start(ctx, roleFlow, "hand-written", args, &at)
 			if err != nil {
 				return nil, err
 			}
 			return s.runs(ctx, load.Target{Flow: &load.Flow{HostPort: at.HostPort, Path: ceiling.RunsPath}}, atOnce, nil, p)
-		},
-	}}
+		}
+	}
+	contenders := []contender{ //nolint:prealloc // of five
+		{name: "written by hand, in memory", ceiling: true, measure: byHand(false)},
+		{name: "by hand, written to embedded NATS", nats: embedded, measure: byHand(true)},
+	}
 	for _, t := range []struct {
 		name, nats string
 		topology   topology

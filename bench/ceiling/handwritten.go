@@ -24,8 +24,12 @@ const (
 
 // Flow is a run as one would write it by hand: net/http and a map in memory. Nothing survives the process, nothing is
 // tried twice, nothing has a deadline of its own.
+//
+// With a folder it also writes what a durable flow cannot do without: the request, that it waits, the callback before that is
+// answered, and the end, each acknowledged by JetStream in this process before the flow goes on. It never reads them.
 type Flow struct {
 	ctx             context.Context //nolint:containedctx // the life of the process; net/rpc methods are given none
+	kept            *Publish        // nil: nothing is written
 	mockURL, ownURL string
 	server          *http.Server
 	client          *http.Client
@@ -51,11 +55,17 @@ type Ended struct {
 // NewFlow makes one that Start starts.
 func NewFlow(ctx context.Context) *Flow { return &Flow{ctx: ctx, runs: map[string]*flowRun{}} }
 
-// FlowArgs say where the outside service is.
-type FlowArgs struct{ MockURL string }
+// FlowArgs say where the outside service is, and in which folder to keep what happens; none: in memory alone.
+type FlowArgs struct{ MockURL, Dir string }
 
 // Start listens on a free port of the loopback interface.
 func (f *Flow) Start(args FlowArgs, address *Address) error {
+	if args.Dir != "" {
+		f.kept = NewPublish(f.ctx)
+		if err := f.kept.Start(PublishArgs{Dir: args.Dir}, nil); err != nil {
+			return err
+		}
+	}
 	listener, err := new(net.ListenConfig).Listen(f.ctx, "tcp", "127.0.0.1:0")
 	if err != nil {
 		return fmt.Errorf("listen: %w", err)
@@ -79,7 +89,33 @@ func (f *Flow) Close() error {
 	err := f.server.Close()
 	f.owned.Wait()
 	f.client.CloseIdleConnections()
+	if f.kept != nil {
+		err = errors.Join(err, f.kept.Close())
+	}
 	return err
+}
+
+// keep returns when what has happened to a run is stored.
+func (f *Flow) keep(ctx context.Context, id, what string, data any) error {
+	if f.kept == nil {
+		return nil
+	}
+	payload, err := json.Marshal(data)
+	if err != nil {
+		return err
+	}
+	stored, err := f.kept.js.PublishAsync("callback."+id+"."+what, payload)
+	if err != nil {
+		return err
+	}
+	select {
+	case <-stored.Ok():
+		return nil
+	case err := <-stored.Err():
+		return err
+	case <-ctx.Done():
+		return context.Cause(ctx)
+	}
 }
 
 // run is the whole life of a run, within the request that asks for it.
@@ -102,7 +138,14 @@ func (f *Flow) run(w http.ResponseWriter, r *http.Request) {
 		delete(f.runs, id)
 		f.mu.Unlock()
 	}()
-	if err := f.ask(r.Context(), mock.Task{ID: id, CallbackURL: f.ownURL + callbackPath, Prompt: input.Prompt}); err != nil {
+	err := f.keep(r.Context(), id, "asked", input)
+	if err == nil {
+		err = f.ask(r.Context(), mock.Task{ID: id, CallbackURL: f.ownURL + callbackPath, Prompt: input.Prompt})
+	}
+	if err == nil {
+		err = f.keep(r.Context(), id, "waits", input)
+	}
+	if err != nil {
 		http.Error(w, err.Error(), http.StatusBadGateway)
 		return
 	}
@@ -111,8 +154,13 @@ func (f *Flow) run(w http.ResponseWriter, r *http.Request) {
 	case <-r.Context().Done():
 		return
 	}
+	ended := Ended{ID: id, Status: "completed", Output: run.result}
+	if err := f.keep(r.Context(), id, "ended", ended); err != nil {
+		http.Error(w, err.Error(), http.StatusBadGateway)
+		return
+	}
 	w.Header().Set("Content-Type", "application/json")
-	_ = json.NewEncoder(w).Encode(Ended{ID: id, Status: "completed", Output: run.result}) //nolint:errchkjson // a client that went away
+	_ = json.NewEncoder(w).Encode(ended) //nolint:errchkjson // a client that went away
 }
 
 // ask calls the outside service.
@@ -145,6 +193,10 @@ func (f *Flow) callback(w http.ResponseWriter, r *http.Request) {
 	var callback mock.Callback
 	if err := json.NewDecoder(r.Body).Decode(&callback); err != nil {
 		http.Error(w, err.Error(), http.StatusBadRequest)
+		return
+	}
+	if err := f.keep(r.Context(), callback.ID, "called", callback); err != nil {
+		http.Error(w, err.Error(), http.StatusServiceUnavailable)
 		return
 	}
 	f.mu.Lock()

@@ -31,17 +31,18 @@ type Address struct{ HostPort string }
 
 // Start listens on a free port of the loopback interface.
 func (p *Plain) Start(_ struct{}, address *Address) error {
+	return p.serve(func(rc *fasthttp.RequestCtx) {
+		rc.SetContentType("application/json")
+		rc.SetBodyString(answer)
+	}, address)
+}
+
+func (p *Plain) serve(handler fasthttp.RequestHandler, address *Address) error {
 	listener, err := new(net.ListenConfig).Listen(p.ctx, "tcp", "127.0.0.1:0")
 	if err != nil {
 		return fmt.Errorf("listen: %w", err)
 	}
-	p.server = &fasthttp.Server{
-		NoDefaultServerHeader: true,
-		Handler: func(rc *fasthttp.RequestCtx) {
-			rc.SetContentType("application/json")
-			rc.SetBodyString(answer)
-		},
-	}
+	p.server = &fasthttp.Server{NoDefaultServerHeader: true, Handler: handler}
 	p.owned.Go(func() { _ = p.server.Serve(listener) })
 	address.HostPort = listener.Addr().String()
 	return nil
