@@ -335,7 +335,7 @@ workflow: {id: w, jobs: [{id: a, component: c}]}
 component: {id: c, type: logger, message: hi}
 `, f, listener.Config{})
 	r := s.post("/start", `{"n":1.10}`)
-	id := regexp.MustCompile(`^{"items":\[{"run_id":"([0-9A-Z]{26})"}\]}$`).FindStringSubmatch(r.body)
+	id := regexp.MustCompile(`^{"items":\[{"run_id":"([0-9a-z]{26})"}\]}$`).FindStringSubmatch(r.body)
 	if r.status != 202 || id == nil {
 		t.Fatalf("%d %s", r.status, r.body)
 	}

@@ -2,6 +2,7 @@ package listener
 
 import (
 	"hash/maphash"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -102,7 +103,7 @@ func (s *server) publishRun(it *ingress.RunItem, f *fate, now time.Time, keep ti
 		f.run, f.duplicate = run, true
 		return true
 	}
-	r.RunID = newID(now)
+	r.RunID = strings.ToLower(newID(now)) // as all ids of runs that are made
 	if r.MsgID == "" {
 		r.MsgID = r.RunID
 	}
