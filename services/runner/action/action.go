@@ -144,7 +144,7 @@ func (p *Performer) perform(ctx context.Context, inv *invocation, acted *engine.
 			result, err = resp.body, resp.refusal(action.RetryOn)
 		}
 	case compose.NATS:
-		result, err = p.message(ctx, action, scope)
+		result, err = p.message(ctx, inv, scope)
 	case compose.Shell:
 		result, err = p.shell(ctx, inv, scope)
 	default:

@@ -4,7 +4,6 @@ import (
 	"context"
 	"unicode/utf8"
 
-	"github.com/switchbackhq/switchback/pkg/compose"
 	"github.com/switchbackhq/switchback/pkg/value"
 	"github.com/switchbackhq/switchback/services/runner/engine"
 )
@@ -13,10 +12,11 @@ import (
 const modeRequest = "request"
 
 // message publishes on NATS, or asks and takes the answer.
-func (p *Performer) message(ctx context.Context, action *compose.Action, scope engine.ActionScope) (any, error) {
+func (p *Performer) message(ctx context.Context, inv *invocation, scope engine.ActionScope) (any, error) {
 	if p.o.NATS == nil {
 		return nil, &engine.Error{Code: CodeRequest, Message: "components of type nats cannot be run here", Permanent: true}
 	}
+	action := inv.act.Action
 	subject, err := text(action.Subject, scope, "")
 	if err != nil {
 		return nil, expressionError("subject", err)
@@ -44,15 +44,15 @@ func (p *Performer) message(ctx context.Context, action *compose.Action, scope e
 		}
 	}
 	if action.Mode != modeRequest {
-		_, end := p.beginMessage(ctx, "publish", subject, header)
+		_, end := p.beginMessage(ctx, inv, "publish", subject, header)
 		err := p.o.NATS.Notify(subject, header, data)
 		end(err)
 		if err != nil {
 			return nil, err
 		}
-		return map[string]any{"subject": subject}, nil
+		return map[string]any{"subject": inv.secrets.mask(subject)}, nil
 	}
-	ctx, end := p.beginMessage(ctx, modeRequest, subject, header)
+	ctx, end := p.beginMessage(ctx, inv, modeRequest, subject, header)
 	answer, err := p.o.NATS.Request(ctx, subject, header, data)
 	end(err)
 	if err != nil {
