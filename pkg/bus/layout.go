@@ -86,6 +86,11 @@ func (l Layout) streams() []jetstream.StreamConfig {
 		Name: subject.StreamReceived, Subjects: []string{subject.AllReceived}, MaxAge: l.KeepReceived, MaxBytes: l.ReceivedMaxBytes,
 		AllowDirect: true, AllowMsgTTL: true,
 	}
+	if l.Replicas == 1 && !l.Memory {
+		// Records are no part of what is promised, and many: the server writes several of them to its file at once. It
+		// does that for no other stream, and cannot for one that is replicated, which does it in any case.
+		received.PersistMode = jetstream.AsyncPersistMode
+	}
 	if l.Edge {
 		return l.everywhere([]jetstream.StreamConfig{
 			{

@@ -2,11 +2,14 @@ package bus_test
 
 import (
 	"context"
+	"slices"
 	"strings"
 	"testing"
 	"time"
 
 	"github.com/nats-io/nats-server/v2/server"
+	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/jetstream"
 
 	"github.com/switchbackhq/switchback/pkg/bus"
 	"github.com/switchbackhq/switchback/pkg/bus/bustest"
@@ -56,6 +59,55 @@ func TestSurvey(t *testing.T) {
 	some, err := b.Survey(t.Context(), bus.Layout{}, subject.StreamDead)
 	if err != nil || len(some) != 1 || some[0].Stream != subject.StreamDead {
 		t.Errorf("%+v, %v", some, err)
+	}
+}
+
+// Records alone may be written behind their publishing, and only where one server has them. How a stream is written cannot be
+// changed: one of an older version is left as it is, and is no difference.
+func TestPersistMode(t *testing.T) {
+	for name, c := range map[string]struct {
+		layout bus.Layout
+		async  []string
+	}{
+		"one server":    {bus.Layout{}, []string{subject.StreamReceived}},
+		"three servers": {bus.Layout{Replicas: 3}, nil},
+		"in memory":     {bus.Layout{Memory: true}, nil},
+		"edge":          {bus.Layout{Edge: true}, []string{subject.StreamReceived}},
+	} {
+		var async []string
+		for _, it := range c.layout.Items() {
+			if strings.Contains(string(it.Config), `"persist_mode":"async"`) {
+				async = append(async, it.Stream)
+			}
+		}
+		if !slices.Equal(async, c.async) {
+			t.Errorf("%s: async are %v, want %v", name, async, c.async)
+		}
+	}
+
+	s := bustest.Start(t)
+	b := s.Connect()
+	nc, err := nats.Connect(s.URL())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer nc.Close()
+	js, err := jetstream.New(nc)
+	if err != nil {
+		t.Fatal(err)
+	}
+	older := jetstream.StreamConfig{
+		Name: subject.StreamReceived, Subjects: []string{subject.AllReceived}, MaxAge: 72 * time.Hour, MaxBytes: 1 << 30, AllowDirect: true, AllowMsgTTL: true,
+	}
+	if _, err := js.CreateStream(t.Context(), older); err != nil {
+		t.Fatal(err)
+	}
+	if err := b.Provision(t.Context(), bus.Layout{}); err != nil {
+		t.Fatal(err)
+	}
+	items, err := b.Survey(t.Context(), bus.Layout{}, subject.StreamReceived)
+	if err != nil || len(items) != 1 || items[0].State != bus.There {
+		t.Errorf("%+v, %v", items, err)
 	}
 }
 
