@@ -8,8 +8,6 @@ import (
 	"fmt"
 	"time"
 
-	lru "github.com/hashicorp/golang-lru/v2"
-
 	"github.com/switchbackhq/switchback/pkg/bus"
 	"github.com/switchbackhq/switchback/pkg/event"
 	"github.com/switchbackhq/switchback/pkg/subject"
@@ -27,35 +25,20 @@ type Journal struct {
 	runs    *bus.Bucket
 	objects *bus.Objects  // documents that are too large for a message
 	keep    time.Duration // how long an ended run is kept
-	recent  *lru.Cache[string, remembered]
+	recent  *recent
 }
-
-// remembered is a document as it was seen last. Of a large one only its revision and its object are remembered.
-type remembered struct {
-	run    *event.Run
-	rev    Revision
-	object string
-}
-
-// recentRuns bounds the documents kept in memory: those that were saved last are those that go on soonest. One of more
-// bytes than recentSize is read again when it is needed.
-const (
-	recentRuns = 1024
-	recentSize = 64 << 10
-)
 
 // New gives a journal that keeps ended runs for a time.
 func New(b *bus.Bus, keep time.Duration) *Journal {
-	recent, _ := lru.New[string, remembered](recentRuns) // fails only for a size below 1
 	return &Journal{
-		bus: b, runs: b.Bucket(subject.BucketRuns), objects: b.Objects(subject.BucketDocuments), keep: keep, recent: recent,
+		bus: b, runs: b.Bucket(subject.BucketRuns), objects: b.Objects(subject.BucketDocuments), keep: keep, recent: newRecent(),
 	}
 }
 
 // Recall gives the document as this journal last saw it, or loads it. It may be out of date: a Save tells, and what is
 // decided without a Save needs Load. The document is shared: it must not be changed.
 func (j *Journal) Recall(ctx context.Context, id string) (*event.Run, Revision, error) {
-	if r, ok := j.recent.Get(id); ok && r.run != nil {
+	if r, ok := j.recent.get(id); ok && r.run != nil {
 		return r.run, r.rev, nil
 	}
 	return j.Load(ctx, id)
@@ -64,7 +47,7 @@ func (j *Journal) Recall(ctx context.Context, id string) (*event.Run, Revision, 
 // Glance is Recall for who needs no values: of a document that lies in the object store it gives the stub. Nil where
 // there is none.
 func (j *Journal) Glance(ctx context.Context, id string) (*event.Run, error) {
-	if r, ok := j.recent.Get(id); ok && r.run != nil {
+	if r, ok := j.recent.get(id); ok && r.run != nil {
 		return r.run, nil
 	}
 	run, _, err := j.bus.Stub(ctx, id)
@@ -79,7 +62,7 @@ func (j *Journal) Glance(ctx context.Context, id string) (*event.Run, error) {
 
 // Recent gives the document as this journal last saw it, or nil where it does not remember it.
 func (j *Journal) Recent(id string) *event.Run {
-	r, _ := j.recent.Get(id)
+	r, _ := j.recent.get(id)
 	return r.run
 }
 
@@ -87,16 +70,19 @@ func (j *Journal) Recent(id string) *event.Run {
 func (j *Journal) Load(ctx context.Context, id string) (*event.Run, Revision, error) {
 	doc, err := j.bus.Run(ctx, id)
 	if errors.Is(err, bus.ErrNotFound) {
-		j.recent.Remove(id)
+		j.recent.forget(id)
 		return nil, 0, nil
 	}
 	if err != nil {
 		return nil, 0, fmt.Errorf("load run %s: %w", id, err)
 	}
+	rev := Revision(doc.Revision)
 	if doc.Object != nil {
-		j.recent.Add(id, remembered{rev: Revision(doc.Revision), object: doc.Object.Name})
+		j.recent.put(id, remembered{rev: rev, object: doc.Object.Name})
+	} else if was, ok := j.recent.get(id); ok && was.rev != rev {
+		j.recent.forget(id)
 	}
-	return doc.Run, Revision(doc.Revision), nil
+	return doc.Run, rev, nil
 }
 
 // Save stores the document when its revision is still rev, else it gives ErrConflict. It gives as well what is stored in
@@ -119,7 +105,7 @@ func (j *Journal) Save(ctx context.Context, run *event.Run, rev Revision) (Revis
 	}
 	r := remembered{rev: next}
 	if len(data) <= recentSize {
-		r.run = run
+		r.run, r.size = run, len(data)
 	}
 	j.remember(run, r)
 	return next, data, nil
@@ -128,18 +114,18 @@ func (j *Journal) Save(ctx context.Context, run *event.Run, rev Revision) (Revis
 // remember keeps in mind what was saved, of runs that go on.
 func (j *Journal) remember(run *event.Run, r remembered) {
 	if run.Status.Ended() {
-		j.recent.Remove(run.ID)
+		j.recent.forget(run.ID)
 	} else {
-		j.recent.Add(run.ID, r)
+		j.recent.put(run.ID, r)
 	}
 }
 
 // update stores a value for a run, and deletes the object that it replaces.
 func (j *Journal) update(ctx context.Context, run *event.Run, rev Revision, data []byte, ttl time.Duration) (Revision, error) {
-	was, _ := j.recent.Peek(run.ID)
+	was, _ := j.recent.get(run.ID)
 	next, err := j.runs.Update(ctx, run.ID, data, uint64(rev), ttl)
 	if err != nil {
-		j.recent.Remove(run.ID)
+		j.recent.forget(run.ID)
 		return 0, fmt.Errorf("save run %s: %w", run.ID, err)
 	}
 	if was.object != "" && was.rev == rev {
