@@ -39,6 +39,7 @@ type activation struct {
 	rev       journal.Revision
 	overgrown bool   // its document is too large to be kept
 	saved     []byte // as it was saved here last
+	saves     int
 	unsaved   []engine.Event
 	queue     []engine.Command
 	ends      []engine.End // done last: a wait that stands brings its callback here again
@@ -351,6 +352,7 @@ func (a *activation) save() error {
 		rev, data, err := a.r.journal.Save(a.ctx, a.run, a.rev)
 		if err == nil {
 			a.rev, a.saved, a.unsaved = rev, data, nil
+			a.saves++
 			return nil
 		}
 		if fault.CodeOf(err) == fault.TooLarge {

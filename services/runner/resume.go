@@ -187,6 +187,7 @@ func (r *Runner) timeout(ctx context.Context, d *bus.Delivery) error {
 
 // resume applies an event to a stored run and does what follows. It tells whether the run took the event.
 func (a *activation) resume(runID string, ev engine.Event) (bool, error) {
+	saves := a.saves
 	run, rev, err := a.r.journal.Recall(a.ctx, runID)
 	if err != nil {
 		return false, err
@@ -198,8 +199,8 @@ func (a *activation) resume(runID string, ev engine.Event) (bool, error) {
 		if err := a.handle(ev); err != nil {
 			return false, err
 		}
-		if a.rev != rev {
-			return true, nil
+		if a.saves > saves || a.rev != rev { // in between it was read anew
+			return a.saves > saves, nil
 		}
 	}
 	// Nothing came of it. That is an answer only by the document as it is now.
@@ -213,7 +214,7 @@ func (a *activation) resume(runID string, ev engine.Event) (bool, error) {
 	if err := a.handle(ev); err != nil {
 		return false, err
 	}
-	return a.rev != rev, nil
+	return a.saves > saves, nil
 }
 
 // discard parks a message that nobody can make sense of.
