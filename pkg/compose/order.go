@@ -24,6 +24,7 @@ func (d *decoder) order(doc *Document) {
 			d.jobNeeds(w, d.jobs[j])
 		}
 		d.cycles(w)
+		d.loops(w)
 	}
 	for _, o := range d.outputs {
 		for _, u := range o.uses {

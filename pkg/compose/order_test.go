@@ -75,6 +75,23 @@ func TestOrder(t *testing.T) {
 - {id: a2}
 - {id: c, type: if, condition: "${jobs.a2.output.more}", if_true: b2}
 - {id: b2, type: random-router, routings: [{to: a2}]}`, "a:\nb: a\na2: (routed)\nc: a2\nb2: (routed)"},
+		{"what is only gone back to begins by itself", `
+- {id: a}
+- {id: b, input: "${jobs.a.output}", on_error: {to: a}}
+- {id: c, type: if, condition: "${jobs.b.output.more}", if_true: a, if_false: d}
+- {id: d}
+- {id: e, type: random-router, depends_on: [d], routings: [{to: b}]}`, "a:\nb: a\nc: b\nd: (routed)\ne: d"},
+		{"also in a circle of several", `
+- {id: a, type: if, condition: "${jobs.b.output.x}", if_true: c, if_false: d}
+- {id: b}
+- {id: c}
+- {id: d, type: switch, input: "${jobs.c.output.x}", cases: [{value: 1, then: b}]}`, "a: b\nb:\nc: (routed)\nd: c (routed)"},
+		{"what something else leads to as well does not", `
+- {id: enter, type: if, condition: "${input.x}", if_true: a}
+- {id: a}
+- {id: b, type: if, condition: "${jobs.a.output.more}", if_true: a}
+- {id: c, on_error: [{id: x}]}
+- {id: d, depends_on: [x], type: random-router, routings: [{to: a}]}`, "enter:\na: (routed)\nb: a\nc:\nd: x\nx: (routed)"},
 		{"on_error", `
 - id: a
   on_error:

@@ -100,6 +100,8 @@ type Job struct {
 	// those before First.
 	Round int `json:"round,omitempty"`
 	First int `json:"first,omitempty"`
+	// Called is set while a job that another has gone on to waits for what it needs.
+	Called bool `json:"called,omitempty"`
 	// Items is how many items a for-each has; each is a job of its own, <job>.i<index>.
 	Items int `json:"items,omitempty"`
 }

@@ -217,9 +217,12 @@ func (s *step) proceed() {
 	}
 }
 
-// startable tells whether a job is to start now: all that it needs is done, and nobody has to route to it.
+// startable tells whether a job is to start now: all that it needs is done, and nobody has to route to it, or somebody has.
 func (s *step) startable(def *compose.Job) bool {
 	job := s.run.Jobs[def.ID]
+	if job != nil && job.Called {
+		return !s.held(def)
+	}
 	if job != nil && job.Status != event.StatusPending || def.RoutedOnly {
 		return false
 	}
@@ -352,6 +355,7 @@ func (s *step) end(status event.Status, err *event.RunError) {
 		}
 		job = s.job(def.ID)
 		never := job.Status == event.StatusPending
+		job.Called = false
 		job.Status = event.StatusCancelled
 		if never {
 			job.Status = event.StatusSkipped
@@ -440,6 +444,7 @@ func (s *step) retry(ev Retried) {
 
 // goOn begins again with the jobs that did not complete.
 func (s *step) goOn() {
+	var called []*compose.Job
 	for _, def := range s.workflow.Jobs {
 		job := s.run.Jobs[def.ID]
 		if job == nil || job.Status == event.StatusCompleted || job.Status == event.StatusFailed && s.handled(def) {
@@ -452,8 +457,11 @@ func (s *step) goOn() {
 		job = s.job(def.ID)
 		job.Status, job.Error, job.RetryAt, job.Round = event.StatusPending, nil, time.Time{}, 0
 		if def.RoutedOnly {
-			s.start(def) // it had been routed to
+			called = append(called, def) // it had been routed to
 		}
+	}
+	for _, def := range called {
+		s.call(def)
 	}
 }
 

@@ -36,6 +36,7 @@ func InvocationID(runID, job string, attempt int) string {
 func (s *step) start(def *compose.Job) {
 	job := s.job(def.ID)
 	job.Round++
+	job.Called = false
 	job.First = len(job.Attempts)
 	job.Output, job.Error, job.Progress = nil, nil, nil
 	if def.MaxRunCount > 0 && job.Round > def.MaxRunCount {

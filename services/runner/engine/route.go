@@ -105,7 +105,45 @@ func (s *step) route(id string) {
 		return // under way already
 	}
 	s.reset(id)
-	s.start(def)
+	s.call(def)
+}
+
+// call starts a job that another leads to, as soon as what it needs is done.
+func (s *step) call(def *compose.Job) {
+	if !s.held(def) {
+		s.start(def)
+		return
+	}
+	job := s.job(def.ID)
+	job.Status, job.Called = event.StatusPending, true
+}
+
+// held tells whether a job that another leads to has to wait for what it needs. What will not be done any more, because
+// it has failed or nothing leads to it, is not waited for: whoever goes on to a job may do so just then.
+func (s *step) held(def *compose.Job) bool {
+	open := func(id string) bool { return s.open(id, map[string]bool{def.ID: true}) }
+	return slices.ContainsFunc(def.Needs, func(group []string) bool { return !s.anyDone(group) && slices.ContainsFunc(group, open) })
+}
+
+// open tells whether a job may still be done.
+func (s *step) open(id string, seen map[string]bool) bool {
+	def, job := s.workflow.Job(id), s.run.Jobs[id]
+	if def == nil || seen[id] {
+		return false
+	}
+	seen[id] = true
+	open := func(id string) bool { return s.open(id, seen) }
+	switch {
+	case job == nil || job.Status == event.StatusPending:
+	case job.Status == event.StatusFailed: // until its list of on_error has taken its place
+		return len(def.OnError.Jobs) > 0 && s.handled(def)
+	default:
+		return !job.Status.Ended()
+	}
+	if def.RoutedOnly && (job == nil || !job.Called) {
+		return slices.ContainsFunc(s.workflow.Jobs, func(from *compose.Job) bool { return from.LeadsTo(id) && open(from.ID) })
+	}
+	return !slices.ContainsFunc(def.Needs, func(group []string) bool { return !s.anyDone(group) && !slices.ContainsFunc(group, open) })
 }
 
 // reset makes what needs a job ready to run again.
