@@ -42,6 +42,9 @@ func (s *step) find(id string) *compose.Job {
 		Pos: each.Pos, ID: id, Type: compose.JobComponent, Component: each.ForEach.Component, Action: each.ForEach.Action,
 		Input: each.ForEach.Input, Output: each.ForEach.Output, Before: each.Before, Timeout: each.Timeout, Retry: each.Retry,
 	}
+	if s.items == nil {
+		s.items = map[string]*compose.Job{}
+	}
 	s.items[id] = def
 	return def
 }

@@ -24,6 +24,9 @@ const (
 	DefaultWaitTimeout = 24 * time.Hour
 )
 
+// fewCommands is how many commands most steps have at most.
+const fewCommands = 8
+
 // World is what a run's decisions depend on and that does not change with it.
 type World struct {
 	Document *compose.Document
@@ -128,23 +131,27 @@ type step struct {
 	trigger  string
 	changed  bool
 	commands []Command
-	owned    map[*event.Job]bool     // jobs that this step has copied and may change
+	seen     map[string]*event.Job   // the jobs as others see them: what differs is this step's own, and may be changed
+	shared   bool                    // the run's map of jobs is that one: it is copied before it is changed
 	items    map[string]*compose.Job // the items of for-each jobs, as jobs of their own
 }
 
 func newStep(w World, workflow *compose.Workflow, run *event.Run, now time.Time) *step {
 	next := *run
-	next.Jobs = make(map[string]*event.Job, len(workflow.Jobs))
-	maps.Copy(next.Jobs, run.Jobs)
-	return &step{world: w, workflow: workflow, run: &next, now: now, owned: map[*event.Job]bool{}, items: map[string]*compose.Job{}}
+	return &step{world: w, workflow: workflow, run: &next, now: now, seen: run.Jobs, shared: true}
 }
 
 // job gives the job for changing, and notes that the run changes.
 func (s *step) job(id string) *event.Job {
 	s.changed = true
 	old := s.run.Jobs[id]
-	if old != nil && s.owned[old] {
+	if old != s.seen[id] {
 		return old
+	}
+	if s.shared {
+		jobs := make(map[string]*event.Job, max(len(s.run.Jobs), len(s.workflow.Jobs)))
+		maps.Copy(jobs, s.run.Jobs)
+		s.run.Jobs, s.shared = jobs, false
 	}
 	job := &event.Job{Status: event.StatusPending}
 	if old != nil {
@@ -164,24 +171,33 @@ func (s *step) job(id string) *event.Job {
 			job.Attempts[i] = &c
 		}
 	}
-	s.owned[job] = true
 	s.run.Jobs[id] = job
 	return job
 }
 
-func (s *step) do(c Command) { s.commands = append(s.commands, c) }
+func (s *step) do(c Command) {
+	if s.commands == nil {
+		s.commands = make([]Command, 0, fewCommands)
+	}
+	s.commands = append(s.commands, c)
+}
 
 func (s *step) notify(n event.Notice) {
 	n.Run, n.Workflow, n.At = s.run.ID, s.run.Workflow, s.now
 	s.do(Notify{Notice: n})
 }
 
-// scope is what templates may refer to now. The jobs seen in it do not change any more: a later step copies them.
+// scope is what templates may refer to now. It holds until this step changes something.
 func (s *step) scope() Scope {
-	frozen := *s.run
-	frozen.Jobs = maps.Clone(s.run.Jobs)
-	clear(s.owned)
-	return Scope{Run: &frozen, At: s.now, Static: s.world.Static}
+	return Scope{Run: s.run, At: s.now, Static: s.world.Static}
+}
+
+// frozen makes a scope one that holds for ever: what changes from here on is copied before.
+func (s *step) frozen(scope Scope) Scope {
+	run := *s.run
+	s.seen, s.shared = s.run.Jobs, true
+	scope.Run = &run
+	return scope
 }
 
 // proceed starts what can start, and ends the run when nothing is left.

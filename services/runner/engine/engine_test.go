@@ -457,3 +457,24 @@ func TestPausesGrow(t *testing.T) {
 		t.Error(diff)
 	}
 }
+
+// TestAnActSeesTheRunAsItWasThen: its templates are evaluated beside the run, which goes on meanwhile, also within the step
+// that has commanded it.
+func TestAnActSeesTheRunAsItWasThen(t *testing.T) {
+	w := world(component(0), job("a"), job("b"))
+	run, commands := play(t, w, requested(t0))
+	var seen []engine.Scope
+	for _, c := range commands {
+		if act, ok := c.(engine.Act); ok {
+			seen = append(seen, act.Scope)
+		}
+	}
+	if _, _, err := engine.Advance(w, run, responded("a", 1, after(time.Second))); err != nil {
+		t.Fatal(err)
+	}
+	for i, jobs := range []int{1, 2} {
+		if len(seen) != 2 || len(seen[i].Run.Jobs) != jobs || seen[i].Run.Jobs["a"].Status != event.StatusRunning {
+			t.Errorf("act %d sees %+v", i, seen)
+		}
+	}
+}

@@ -73,7 +73,6 @@ func (s *step) onError(def *compose.Job, job *event.Job) {
 		failure, err := errorValue(job.Error)
 		if err == nil {
 			scope := s.scope()
-			job = s.job(def.ID)
 			scope.Error = failure
 			var v any
 			if v, err = on.Output.Eval(scope); err == nil {

@@ -46,10 +46,9 @@ func (s *step) start(def *compose.Job) {
 	}
 	if def.When != nil {
 		v, err := def.When.Eval(s.inputScope(def))
-		job = s.job(def.ID)
 		if err != nil {
 			s.attempt(def, job)
-			s.fail(def, s.job(def.ID), Error{Code: CodeExpression, Message: "when: " + err.Error(), Permanent: true})
+			s.fail(def, job, Error{Code: CodeExpression, Message: "when: " + err.Error(), Permanent: true})
 			return
 		}
 		if !truthy(v) {
@@ -108,7 +107,7 @@ func (s *step) act(def *compose.Job) {
 	a := last(job)
 	s.do(Act{
 		Poll: a.Polls, Job: def, Of: s.world.Document.Components[def.Component], Action: s.action(def), Attempt: a.Number, ID: InvocationID(s.run.ID, def.ID, a.Number),
-		Deadline: s.deadline(def, job), Scope: s.inputScope(def),
+		Deadline: s.deadline(def, job), Scope: s.frozen(s.inputScope(def)),
 	})
 }
 
@@ -251,7 +250,6 @@ func (s *step) done(def *compose.Job, job *event.Job, output json.RawMessage) {
 		v, err := decoded(output, nil)
 		if err == nil {
 			scope := s.inputScope(def)
-			job = s.job(def.ID)
 			scope.Output, scope.InOutput = v, true
 			if v, err = def.Output.Eval(scope); err == nil {
 				output, err = encoded(v)

@@ -90,52 +90,6 @@ func (s *step) await(def *compose.Job, job *event.Job, w Wait) {
 	s.park(def, job)
 }
 
-// Waits tells whether an attempt of a run waits for an id that is its own.
-func Waits(run *event.Run, id string) bool {
-	for name, job := range run.Jobs {
-		if job.Status.Ended() {
-			continue
-		}
-		for _, a := range round(job) {
-			if a.Wait != nil && a.Wait.ID == id && id == InvocationID(run.ID, name, a.Number) {
-				return true
-			}
-		}
-	}
-	return false
-}
-
-// Expects tells whether a callback may change the run: a job that is not done has waited for its id, and has not taken it.
-func Expects(run *event.Run, id string, seq uint64) bool {
-	for _, job := range run.Jobs {
-		if job.Status.Ended() {
-			continue
-		}
-		for _, a := range job.Attempts {
-			for _, w := range waits(a) {
-				if w.ID == id && (seq == 0 || seq > w.Used) {
-					return true
-				}
-			}
-		}
-	}
-	return false
-}
-
-// Used is the last callback for an id that a run has taken already: it does not count once more.
-func Used(run *event.Run, id string) (seq uint64) {
-	for _, job := range run.Jobs {
-		for _, a := range job.Attempts {
-			for _, w := range waits(a) {
-				if w.ID == id {
-					seq = max(seq, w.Used)
-				}
-			}
-		}
-	}
-	return seq
-}
-
 // park commands the wait of the last attempt, and again those of the attempts before it: a callback that was on its
 // way to one of them still counts.
 func (s *step) park(def *compose.Job, job *event.Job) {
@@ -173,37 +127,6 @@ func (s *step) endWaits(def *compose.Job, job *event.Job) {
 	}
 }
 
-// waits are an attempt's waits: one for each id.
-func waits(a *event.Attempt) []*event.WaitState {
-	if a.Wait == nil {
-		return nil
-	}
-	return append([]*event.WaitState{a.Wait}, a.More...)
-}
-
-// spent tells whether one of several ids has brought what it can.
-func spent(a *event.Attempt, w *event.WaitState) bool {
-	return len(a.More) > 0 && w.ResumedBy != nil
-}
-
-// waiting finds the attempt that waits, or has waited, for an id, and which of its waits it is.
-func (s *step) waiting(waitID string) (def *compose.Job, attempt, which int, ok bool) {
-	for def := range s.defs() {
-		job := s.run.Jobs[def.ID]
-		if job == nil {
-			continue
-		}
-		for n := len(job.Attempts) - 1; n >= min(job.First, len(job.Attempts)); n-- {
-			for i, w := range waits(job.Attempts[n]) {
-				if w.ID == waitID {
-					return def, n, i, true
-				}
-			}
-		}
-	}
-	return nil, 0, 0, false
-}
-
 // calledBack takes a callback. One that has been used already is this delivery coming again; any other for a job that
 // has ended changes nothing.
 func (s *step) calledBack(ev CalledBack) {
@@ -212,7 +135,7 @@ func (s *step) calledBack(ev CalledBack) {
 		return
 	}
 	old := s.run.Jobs[def.ID]
-	was := waits(old.Attempts[n])[which]
+	was := waitOf(old.Attempts[n], which)
 	switch {
 	case ev.Callback.Seq != 0 && ev.Callback.Seq <= was.Used:
 		s.repeat()
@@ -222,7 +145,7 @@ func (s *step) calledBack(ev CalledBack) {
 	}
 	job := s.job(def.ID)
 	a := job.Attempts[n]
-	w := waits(a)[which]
+	w := waitOf(a, which)
 	w.Used = ev.Callback.Seq
 	switch ev.Callback.Outcome {
 	case event.Progress:
@@ -420,9 +343,15 @@ func (s *step) refused(ev Refused) {
 	}
 	job := s.job(def.ID)
 	a := last(job)
-	a.Wait, a.More = nil, slices.DeleteFunc(waits(a), func(w *event.WaitState) bool { return w.ID == ev.ID }) // not ours to end
-	if len(a.More) > 0 {
-		a.Wait, a.More = a.More[0], a.More[1:]
+	var others []*event.WaitState // the refused one is not ours to end
+	for _, w := range waits(a) {
+		if w.ID != ev.ID {
+			others = append(others, w)
+		}
+	}
+	a.Wait, a.More = nil, nil
+	if len(others) > 0 {
+		a.Wait, a.More = others[0], others[1:]
 	}
 	s.fail(def, job, ev.Err)
 }
