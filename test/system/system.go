@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"math/rand/v2"
 	"net"
 	"net/http"
 	"os"
@@ -89,15 +90,21 @@ func Binary(t testing.TB, name string) string {
 	return filepath.Join(built.dir, name)
 }
 
-// FreePort gives a port of 127.0.0.1 that nobody listens on.
+// FreePort gives a port of 127.0.0.1 that nobody listens on. The kernel gives out none of that range: a port of its choice
+// may be another test's, or a connection's, by the time that it is used.
 func FreePort(t testing.TB) int {
 	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
+	var err error
+	for range 100 {
+		port := 10000 + rand.IntN(20000)
+		var l net.Listener
+		if l, err = net.Listen("tcp", fmt.Sprintf("127.0.0.1:%d", port)); err == nil {
+			_ = l.Close()
+			return port
+		}
 	}
-	defer func() { _ = l.Close() }()
-	return l.Addr().(*net.TCPAddr).Port
+	t.Fatal(err)
+	return 0
 }
 
 // Process is a running command.

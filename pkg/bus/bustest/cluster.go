@@ -2,6 +2,7 @@ package bustest
 
 import (
 	"fmt"
+	"math/rand/v2"
 	"net"
 	"net/url"
 	"strings"
@@ -42,19 +43,22 @@ func Cluster(t testing.TB, n int) *Nodes {
 	return c
 }
 
-// freePorts gives ports that were free a moment ago: the nodes have to know each other's before they start.
+// freePorts gives ports that were free a moment ago: the nodes have to know each other's before they start. The kernel gives
+// out none of that range: a port of its choice may be another server's, or a connection's, by the time that it is used.
 func freePorts(t testing.TB, n int) []int {
 	t.Helper()
 	var ports []int
-	for range n {
-		l, err := net.Listen("tcp", "127.0.0.1:0")
+	for try := 0; len(ports) < n; try++ {
+		port := 10000 + rand.IntN(20000)
+		l, err := net.Listen("tcp", fmt.Sprintf("127.0.0.1:%d", port))
 		if err != nil {
-			t.Fatalf("find a free port: %v", err)
+			if try > 100 {
+				t.Fatalf("find a free port: %v", err)
+			}
+			continue
 		}
-		defer func() { _ = l.Close() }()
-		if a, ok := l.Addr().(*net.TCPAddr); ok {
-			ports = append(ports, a.Port)
-		}
+		defer func() { _ = l.Close() }() // until all are found: they differ
+		ports = append(ports, port)
 	}
 	return ports
 }
