@@ -68,15 +68,13 @@ func Connect(t testing.TB, url string) *Client {
 	return &Client{t: t, NC: nc, JS: js}
 }
 
-// Ask asks for a run and returns when JetStream holds the request.
+// Ask asks for a run until JetStream holds the request, which it knows by the run's id.
 func (c *Client) Ask(workflow, runID, input string) {
 	c.t.Helper()
-	if err := c.TryAsk(workflow, runID, input); err != nil {
-		c.t.Fatalf("ask for a run: %v", err)
-	}
+	Eventually(c.t, "the request of run "+runID+" is stored", func() error { return c.TryAsk(workflow, runID, input) })
 }
 
-// TryAsk is Ask for where it may fail.
+// TryAsk asks once.
 func (c *Client) TryAsk(workflow, runID, input string) error {
 	m := nats.NewMsg("run.request." + workflow)
 	m.Header.Set("Switchback-Run-Id", runID)
