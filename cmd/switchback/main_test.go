@@ -84,7 +84,7 @@ func TestScripts(t *testing.T) {
 var runID = regexp.MustCompile(`[0-9a-z]{26}`)
 
 // patience bounds what a script waits for; it decides nothing but when a broken test ends.
-const patience = 30 * time.Second
+const patience = time.Minute
 
 // systems is the key of a script's running systems.
 type systems struct{}

@@ -15,7 +15,7 @@ import (
 	"github.com/switchbackhq/switchback/pkg/subject"
 )
 
-const patience = 30 * time.Second
+const patience = time.Minute
 
 // eventually asks until ok, and fails the test after a while.
 func eventually(t *testing.T, what string, ok func() bool) {

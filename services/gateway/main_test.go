@@ -30,7 +30,7 @@ import (
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
 // patience only ends a test that has failed.
-const patience = 30 * time.Second
+const patience = time.Minute
 
 // parse reads a compose file.
 func parse(t *testing.T, file string, env ...string) *compose.Document {

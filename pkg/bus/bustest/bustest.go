@@ -14,7 +14,7 @@ import (
 )
 
 // readyWithin is how long a server may take to accept connections on a busy machine, and whatever else a test waits for.
-const readyWithin = 30 * time.Second
+const readyWithin = time.Minute
 
 // Eventually asks until ok, and fails the test when that takes longer than anything can take.
 func Eventually(t testing.TB, what string, ok func() bool) {

@@ -17,7 +17,7 @@ import (
 )
 
 // patience only ends a test that has failed.
-const patience = 30 * time.Second
+const patience = time.Minute
 
 type running struct {
 	t    *testing.T

@@ -23,7 +23,7 @@ func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 const (
 	ttl = 2 * time.Second
 	// patience only ends a test that has failed.
-	patience = 30 * time.Second
+	patience = time.Minute
 )
 
 // candidates want one lease.

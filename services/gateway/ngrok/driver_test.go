@@ -28,7 +28,7 @@ func TestMain(m *testing.M) {
 }
 
 // patience only ends a test that has failed.
-const patience = 30 * time.Second
+const patience = time.Minute
 
 func readResponse(data []byte, r *http.Request) (*http.Response, error) {
 	return http.ReadResponse(bufio.NewReader(bytes.NewReader(data)), r)

@@ -23,7 +23,7 @@ import (
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
 // patience only ends a test that has failed.
-const patience = 30 * time.Second
+const patience = time.Minute
 
 func settings(s *sshtest.Sshd) ssh.Settings {
 	return ssh.Settings{Host: "127.0.0.1", Port: s.Port, Username: s.User, Keyfile: s.Keyfile, KnownHosts: s.KnownHosts, StepTime: 5 * time.Second}

@@ -18,7 +18,7 @@ import (
 	"github.com/switchbackhq/switchback/services/gateway/tunnel"
 )
 
-const patience = 30 * time.Second
+const patience = time.Minute
 
 // serve serves a proxy on a port of its own until the test ends.
 func serve(t *testing.T, c tunnel.ProxyConfig, wrap func(net.Listener) net.Listener) string {
