@@ -25,6 +25,8 @@ GOLANGCI = $(TOOLS)/golangci-lint-$(GOLANGCI_VERSION)
 export GOLANGCI_LINT_CACHE ?= $(CACHE)/lint$(CURDIR)
 GOTESTSUM = $(TOOLS)/gotestsum-$(GOTESTSUM_VERSION)
 
+# Tests wait more than they work, for timers, disks and each other's processes: more packages at once than processors.
+PARALLEL ?= $(shell echo $$((2 * $$(getconf _NPROCESSORS_ONLN))))
 # In CI the tests' last line counts them, and `make check` has vetted the code already.
 TEST = $(GO) test
 ifdef CI
@@ -59,7 +61,7 @@ demo: ## A run goes to sleep and a callback wakes it, all in one process
 
 .PHONY: test
 test: ## Test with the race detector (PKG=./pkg/expr RUN=TestName COUNT=10)
-	$(TEST) -race -timeout $(TIMEOUT) -run '$(RUN)' $(if $(filter-out 1,$(COUNT)),-count $(COUNT)) $(PKG)
+	$(TEST) -race -p $(PARALLEL) -timeout $(TIMEOUT) -run '$(RUN)' $(if $(filter-out 1,$(COUNT)),-count $(COUNT)) $(PKG)
 
 .PHONY: compose
 compose: ## compose.yaml on a Docker engine: scaled, restarted and killed under load, and counted
@@ -94,9 +96,12 @@ fuzz: ## Fuzz every target for FUZZTIME=10s (PKG=./pkg/expr for one package)
 .PHONY: check
 check: lint vet imports modules ## Everything that CI checks, the tests excepted
 
+# All modules in one run: module by module, what they have in common, NATS and the standard library, is analysed for each.
+# Of go.mod files the linter reads one a run.
 .PHONY: lint
-lint: $(GOLANGCI) ## Formatting and golangci-lint, module by module
-	@$(call each,lint,$(GOLANGCI) run ./...)
+lint: $(GOLANGCI) ## Formatting and golangci-lint
+	$(GOLANGCI) run $$($(GO) list -m -f '{{.Dir}}' | sed 's|^$(CURDIR)/\(.*\)|./\1/...|')
+	@$(call each,lint go.mod of,$(GOLANGCI) run --enable-only gomoddirectives ./...)
 
 .PHONY: fmt
 fmt: $(GOLANGCI) ## Format
