@@ -10,6 +10,7 @@ import (
 	"log/slog"
 	"net/http"
 	"net/http/httptest"
+	"os"
 	"strconv"
 	"strings"
 	"sync"
@@ -24,10 +25,17 @@ import (
 	"github.com/switchbackhq/switchback/pkg/event"
 	"github.com/switchbackhq/switchback/pkg/subject"
 	"github.com/switchbackhq/switchback/services/gateway"
+	"github.com/switchbackhq/switchback/services/gateway/cloudflaretest"
 	"github.com/switchbackhq/switchback/services/gateway/sshtest"
 )
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+func TestMain(m *testing.M) {
+	if code, stoodIn := cloudflaretest.Run(); stoodIn {
+		os.Exit(code)
+	}
+	goleak.VerifyTestMain(m, goleak.IgnoreTopFunction("golang.ngrok.com/muxado/v2.(*Heartbeat).requester"), // they outlive their session by one beat
+		goleak.IgnoreTopFunction("golang.ngrok.com/muxado/v2.(*Heartbeat).check"))
+}
 
 // patience only ends a test that has failed.
 const patience = time.Minute

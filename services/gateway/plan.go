@@ -37,6 +37,7 @@ type plan struct {
 	trust   bool // what the tunnel's other end says of the visitor
 	proto   string
 	policy  tunnel.Policy
+	asOne   bool   // signing in and binding are one request, of which only the whole result is told
 	through bool   // what comes in passes this process, so that it can answer probes
 	hint    string // for a public URL that does not answer
 }

@@ -49,7 +49,15 @@ func (p *planner) addCloudflare(g *compose.Gateway, r *reading) error {
 	for _, f := range g.Ports {
 		pl := p.plan(g, f)
 		pl.through = s.Token == "" // what a token's tunnel leads to is set at Cloudflare
-		pl.hint = "see https://www.cloudflarestatus.com; the name of a quick tunnel may take a minute to be known"
+		pl.asOne = named
+		switch {
+		case s.Token != "":
+			pl.hint = "the tunnel's page at https://one.dash.cloudflare.com must have this name, leading to http://" + pl.target
+		case named:
+			pl.hint = "the name's DNS record must lead to this tunnel: `cloudflared tunnel route dns " + s.Tunnel + " " + s.Hostname + "`"
+		default:
+			pl.hint = "see https://www.cloudflarestatus.com; the name of a quick tunnel may take a minute to be known"
+		}
 		group := p.join(keyOf(fmt.Sprintf("cloudflare %s %d %s %+v", g.ID, f.Local, g.Runtime, s)), fmt.Sprintf("%s.%d", g.ID, f.Local), func(log *slog.Logger) tunnel.Driver {
 			s.Log = log
 			return cloudflare.New(s)

@@ -3,7 +3,9 @@ package gateway
 import (
 	"fmt"
 	"log/slog"
+	"net"
 	"os"
+	"strconv"
 
 	"github.com/switchbackhq/switchback/pkg/compose"
 	"github.com/switchbackhq/switchback/services/gateway/ngrok"
@@ -23,6 +25,14 @@ func (p *planner) addNgrok(g *compose.Gateway, r *reading) error {
 		return &tunnel.Error{
 			Class: tunnel.Config, Message: "ngrok needs an authtoken, and NGROK_AUTHTOKEN is not set",
 			Hint: "copy yours from https://dashboard.ngrok.com/get-started/your-authtoken: export NGROK_AUTHTOKEN=…",
+		}
+	}
+	if s.ConnectURL != "" {
+		if _, _, err := net.SplitHostPort(s.ConnectURL); err != nil {
+			return &tunnel.Error{
+				Class: tunnel.Config, Err: err, Message: "connect_url " + strconv.Quote(s.ConnectURL) + " is not HOST:PORT",
+				Hint: "write connect_url: connect.example.com:443",
+			}
 		}
 	}
 	if authority != "" {

@@ -81,7 +81,17 @@ func open(t *testing.T, e *edge, change func(s *cloudflare.Settings)) *running {
 	return r
 }
 
+// next is what is seen next, but for signing in.
 func (r *running) next() tunnel.Observation {
+	r.t.Helper()
+	for {
+		if o := r.observed(); o.SignedIn == "" {
+			return o
+		}
+	}
+}
+
+func (r *running) observed() tunnel.Observation {
 	r.t.Helper()
 	select {
 	case o := <-r.seen:

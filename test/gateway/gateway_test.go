@@ -188,10 +188,26 @@ func TestGatewaysCheck(t *testing.T) {
 		t.Errorf("a check with a step that fails ends with 0:\n%s", out)
 	}
 	for _, want := range []string{
-		"FAIL  local port", "nothing listens on localhost:", "fix: start what is to listen there", "ok    DNS", "ok    TCP", "ok    sign in and bind", "ok    public URL",
+		"FAIL  local port", "nothing listens on localhost:", "fix: start what is to listen there", "ok    DNS", "ok    TCP", "-     TLS", "ok    sign in", "ok    bind",
+		"ok    public URL", "Error: the check fails at: local port",
 	} {
 		if !strings.Contains(string(out), want) {
 			t.Errorf("no %q in\n%s", want, out)
+		}
+	}
+	out, err = exec.CommandContext(t.Context(), system.Binary(t, "switchback"), "gateways", "check", "-f", conf, "-o", "json").Output()
+	var steps []struct {
+		Name, State, Fix string
+		Port             int
+		Millis           float64 `json:"duration_ms"`
+	}
+	if bad := json.Unmarshal(out, &steps); bad != nil || err == nil || len(steps) != 7 {
+		t.Fatalf("%v, %v:\n%s", bad, err, out)
+	}
+	for _, s := range steps {
+		failed := s.Name == "local port"
+		if s.Port != port || (s.State == "failed") != failed || (s.Fix != "") != failed || (s.State == "none") != (s.Millis == 0) {
+			t.Errorf("step %+v", s)
 		}
 	}
 }

@@ -107,12 +107,14 @@ var reserved = []struct {
 	{natsClient, []string{"pkg/bus"}, "one package speaks NATS, so that what must be right is right once"},
 	{natsServer, []string{"pkg/bus/bustest", "cmd/switchback/..."}, "only the all-in-one command and tests embed a server"},
 	{"pkg/bus/bustest", nil, "it starts servers for tests"},
-	{"testing", []string{"pkg/bus/bustest", "services/gateway/sshtest", "services/gateway/docker/dockertest"}, "production code links no test code"},
+	{"testing", []string{"pkg/bus/bustest", "services/gateway/sshtest", "services/gateway/docker/dockertest", "services/gateway/ngroktest", "services/gateway/cloudflaretest"}, "production code links no test code"},
 	{"services/gateway/sshtest", nil, "it starts servers for tests"},
 	{ssh, []string{"services/gateway/ssh", "services/gateway/sshtest"}, "one driver speaks ssh"},
 	{"services/gateway/docker/dockertest", nil, "it makes images for tests"},
 	{moby, []string{"services/gateway/docker", "services/gateway/docker/dockertest"}, "one package speaks to a Docker engine"},
 	{ngrok, []string{"services/gateway/ngrok"}, "one driver speaks to ngrok"},
+	{"services/gateway/ngroktest", nil, "it is an edge for tests"},
+	{"services/gateway/cloudflaretest", nil, "it stands in for a program in tests"},
 	{otelSDK, []string{"pkg/telemetry"}, "where traces go is set up once; everybody else has a Tracer"},
 	{otelExport, []string{"pkg/telemetry"}, "where traces go is set up once; everybody else has a Tracer"},
 	{"net/http/httptest", nil, "production code links no test code"},
@@ -129,7 +131,7 @@ type linkRule struct {
 
 var testCode = []string{
 	"testing", "net/http/httptest", "github.com/google/go-cmp/...", "go.uber.org/goleak/...", "pkg/bus/bustest", "services/gateway/sshtest",
-	"services/gateway/docker/dockertest",
+	"services/gateway/docker/dockertest", "services/gateway/ngroktest", "services/gateway/cloudflaretest",
 }
 
 // linkRules: every command needs one.

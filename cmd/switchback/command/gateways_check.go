@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"os"
+	"strings"
 	"time"
 
 	"github.com/switchbackhq/switchback/cmd/switchback/show"
@@ -23,9 +24,12 @@ func (g *gatewaysCheckCommand) Run(ctx context.Context, s *streams) error {
 	if err != nil {
 		return fmt.Errorf("load the compose file: %w", err)
 	}
-	steps := []gateway.Step{}
+	steps := []jsonStep{}
 	err = gateway.Check(ctx, gateway.Config{}, gateway.Deps{Document: doc, Getenv: os.LookupEnv}, g.Name, func(step gateway.Step) {
-		steps = append(steps, step)
+		if first := len(steps) == 0 || steps[len(steps)-1].Port != step.Port; first && !g.json() {
+			fmt.Fprintf(s.out, "%s: port %d, by %s\n", step.Gateway, step.Port, step.Driver)
+		}
+		steps = append(steps, jsonStep{Step: step, Millis: step.Took.Round(time.Microsecond).Seconds() * 1000})
 		if !g.json() {
 			printStep(s, step)
 		}
@@ -38,13 +42,34 @@ func (g *gatewaysCheckCommand) Run(ctx context.Context, s *streams) error {
 	return err
 }
 
+// jsonStep is a step for programs.
+type jsonStep struct {
+	gateway.Step
+	Millis float64 `json:"duration_ms,omitempty"` // of a step that was taken
+}
+
 func printStep(s *streams, step gateway.Step) {
-	mark, said := "ok  ", step.Said
-	if step.Error != "" {
+	mark, took, said := "-", "", step.Said
+	switch step.State {
+	case gateway.StepOK:
+		mark = "ok"
+	case gateway.StepFailed:
 		mark, said = "FAIL", step.Error
+	case gateway.StepUnknown:
+		mark = "?"
+	case gateway.StepNone, gateway.StepNotTried:
 	}
-	fmt.Fprintf(s.out, "%s  %-16s %8s  %s\n", mark, step.Name, step.Took.Round(time.Millisecond), show.Clean(said))
+	if step.Took > 0 {
+		took = show.Took(step.Took)
+	}
+	fmt.Fprintf(s.out, "%-4s  %-10s  %6s  %s\n", mark, step.Name, took, show.Clean(said))
 	if step.Fix != "" {
-		fmt.Fprintf(s.out, "      fix: %s\n", step.Fix)
+		for i, line := range strings.Split(step.Fix, "\n") { // a line to copy is one of its own
+			head := "      fix:"
+			if i > 0 {
+				head = "     "
+			}
+			fmt.Fprintf(s.out, "%s %s\n", head, show.Clean(line))
+		}
 	}
 }

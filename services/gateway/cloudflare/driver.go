@@ -3,7 +3,6 @@ package cloudflare
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"io"
 	"log/slog"
@@ -36,11 +35,13 @@ type Settings struct {
 	// Bounds; zero means the default. Patience is for a process that is starting or has lost its connections.
 	Patience time.Duration // 90 s
 	Poll     time.Duration // between two looks at whether it is ready; 500 ms
+	NameTime time.Duration // for the name of a tunnel that is open to be told; 10 s
 }
 
 const (
 	defaultPatience = 90 * time.Second
 	defaultPoll     = 500 * time.Millisecond
+	defaultNameTime = 10 * time.Second
 	stopTime        = 7 * time.Second // more than cloudflared's own grace period
 )
 
@@ -57,6 +58,9 @@ func New(s Settings) *Driver {
 	}
 	if s.Poll <= 0 {
 		s.Poll = defaultPoll
+	}
+	if s.NameTime <= 0 {
+		s.NameTime = defaultNameTime
 	}
 	if s.Log == nil {
 		s.Log = slog.New(slog.DiscardHandler)
@@ -166,43 +170,6 @@ func (d *Driver) config(credentials, upstream string) []byte {
 	return fmt.Appendf(nil, "tunnel: %q\ncredentials-file: %q\ningress:\n  - service: %q\n", d.s.Tunnel, credentials, upstream)
 }
 
-// watch asks the process how it is until ctx ends or it fails.
-func (d *Driver) watch(ctx context.Context, p *process, report func(tunnel.Observation)) error {
-	tick := time.NewTicker(d.s.Poll)
-	defer tick.Stop()
-	ready, since := false, time.Now()
-	for {
-		select {
-		case <-ctx.Done():
-			return nil
-		case <-p.ended:
-			return p.why()
-		case err := <-p.hopeless:
-			return err
-		case <-tick.C:
-		}
-		metrics := p.metricsAddr()
-		now := metrics != "" && d.ready(ctx, metrics)
-		switch {
-		case now && !ready:
-			host, err := d.hostname(ctx, metrics)
-			if err != nil {
-				return err
-			}
-			if host == "" {
-				continue // it is ready and does not say for which name: asked again
-			}
-			ready = true
-			report(tunnel.Observation{URL: "https://" + host, Address: net.JoinHostPort(host, "443")})
-		case !now && ready:
-			ready, since = false, time.Now()
-			report(tunnel.Observation{Err: p.lately("cloudflared has lost its connections to Cloudflare")})
-		case !now && time.Since(since) > d.s.Patience:
-			return p.lately("cloudflared has had no connection to Cloudflare for " + d.s.Patience.String())
-		}
-	}
-}
-
 func (d *Driver) ready(ctx context.Context, metrics string) bool {
 	status, _, err := d.ask(ctx, metrics, "/ready")
 	return err == nil && status == http.StatusOK
@@ -246,24 +213,4 @@ func (d *Driver) ask(ctx context.Context, metrics, path string) (int, []byte, er
 	defer func() { _ = resp.Body.Close() }()
 	body, err := io.ReadAll(io.LimitReader(resp.Body, maxAnswer))
 	return resp.StatusCode, body, err
-}
-
-// lately is an error with what the process has said last.
-func (p *process) lately(message string) error {
-	if last := p.log.lastError(); last != "" {
-		message += ": " + last
-	}
-	return &tunnel.Error{Class: tunnel.Network, Message: message, Hint: "check the way to region1.v2.argotunnel.com:7844, by UDP and TCP"}
-}
-
-// why is the error of a process that has ended by itself.
-func (p *process) why() error {
-	e := explainExit(p.exitCode(), p.log.lastErrors())
-	if e == nil {
-		e = &tunnel.Error{Class: tunnel.Remote, Message: fmt.Sprintf("cloudflared has ended with code %d", p.exitCode())}
-	}
-	if strings.TrimSpace(e.Message) == "" {
-		return errors.New("cloudflared has ended")
-	}
-	return e
 }

@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"github.com/switchbackhq/switchback/services/gateway/cloudflare"
+	"github.com/switchbackhq/switchback/services/gateway/cloudflaretest"
 	"github.com/switchbackhq/switchback/services/gateway/tunnel"
 )
 
@@ -33,7 +34,7 @@ func run(t *testing.T, mode string, change func(s *cloudflare.Settings)) *runnin
 	if err != nil {
 		t.Fatal(err)
 	}
-	s := cloudflare.Settings{Binary: self, StateDir: t.TempDir(), Env: []string{standIn + "=" + mode}, Poll: 20 * time.Millisecond}
+	s := cloudflare.Settings{Binary: self, StateDir: t.TempDir(), Env: []string{cloudflaretest.Env + "=" + mode, "GORACE=atexit_sleep_ms=0"}, Poll: 20 * time.Millisecond}
 	if change != nil {
 		change(&s)
 	}
@@ -52,7 +53,17 @@ func run(t *testing.T, mode string, change func(s *cloudflare.Settings)) *runnin
 	return r
 }
 
+// next is what is seen next, but for signing in.
 func (r *running) next() tunnel.Observation {
+	r.t.Helper()
+	for {
+		if o := r.observed(); o.SignedIn == "" {
+			return o
+		}
+	}
+}
+
+func (r *running) observed() tunnel.Observation {
 	r.t.Helper()
 	select {
 	case o := <-r.seen:
@@ -103,6 +114,29 @@ func TestURLs(t *testing.T) {
 	}
 }
 
+// A quick tunnel is given its name before it is bound, and that is told by itself; a named one does both by one request.
+func TestSigningInIsToldByItself(t *testing.T) {
+	r := run(t, "lost", nil)
+	if o := r.observed(); !strings.HasSuffix(o.SignedIn, "the name quick.trycloudflare.test") || o.URL != "" || o.Err != nil {
+		t.Errorf("%+v", o)
+	}
+	if e := tunnel.Classify(r.end()); e.Class != tunnel.Network {
+		t.Errorf("%s: %s", e.Class, e)
+	}
+	r = run(t, "ok", func(s *cloudflare.Settings) { s.Token = "a-secret" })
+	if o := r.observed(); o.URL == "" || o.SignedIn != "" {
+		t.Errorf("%+v", o)
+	}
+}
+
+// A tunnel that has no name at Cloudflare is of no use, and is asked for it further on.
+func TestATunnelWithoutName(t *testing.T) {
+	r := run(t, "nameless", func(s *cloudflare.Settings) { s.Token, s.NameTime = "a-secret", time.Nanosecond })
+	if e := tunnel.Classify(r.next().Err); e.Class != tunnel.Config || !strings.Contains(e.Message, "no public name") || !strings.Contains(e.Hint, "hostname") {
+		t.Errorf("%s: %s (%s)", e.Class, e, e.Hint)
+	}
+}
+
 func TestFailures(t *testing.T) {
 	for mode, c := range map[string]struct {
 		change func(s *cloudflare.Settings)
@@ -145,7 +179,7 @@ func TestAProcessLeftOverIsEnded(t *testing.T) {
 	}
 	dir := t.TempDir()
 	left := exec.Command(self)
-	left.Env = []string{standIn + "=stubborn", "HOME=/cloudflared-"}
+	left.Env = []string{cloudflaretest.Env + "=stubborn", "HOME=/cloudflared-"}
 	left.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
 	if err := left.Start(); err != nil {
 		t.Fatal(err)

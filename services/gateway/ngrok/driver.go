@@ -74,6 +74,7 @@ func (d *Driver) Run(ctx context.Context, spec tunnel.Spec, report func(tunnel.O
 		return err
 	}
 	defer release()
+	report(tunnel.Observation{SignedIn: "the authtoken is taken"})
 	l, err := s.listen(ctx, spec.Name, d.s.StepTime) //nolint:contextcheck // an endpoint lives in the session's context
 	if err != nil {
 		return err

@@ -1,8 +1,6 @@
 package ngrok_test
 
 import (
-	"bufio"
-	"bytes"
 	"context"
 	"fmt"
 	"io"
@@ -15,6 +13,7 @@ import (
 	"go.uber.org/goleak"
 
 	"github.com/switchbackhq/switchback/services/gateway/ngrok"
+	"github.com/switchbackhq/switchback/services/gateway/ngroktest"
 	"github.com/switchbackhq/switchback/services/gateway/sshtest"
 	"github.com/switchbackhq/switchback/services/gateway/tunnel"
 )
@@ -30,13 +29,9 @@ func TestMain(m *testing.M) {
 // patience only ends a test that has failed.
 const patience = time.Minute
 
-func readResponse(data []byte, r *http.Request) (*http.Response, error) {
-	return http.ReadResponse(bufio.NewReader(bytes.NewReader(data)), r)
-}
-
-func driver(t *testing.T, e *edge, change func(s *ngrok.Settings)) *ngrok.Driver {
+func driver(t *testing.T, e *ngroktest.Edge, change func(s *ngrok.Settings)) *ngrok.Driver {
 	t.Helper()
-	s := ngrok.Settings{AuthToken: "good-token", ConnectURL: e.addr, ConnectCA: e.ca, StepTime: 10 * time.Second}
+	s := ngrok.Settings{AuthToken: ngroktest.Token, ConnectURL: e.Addr, ConnectCA: e.CA, StepTime: 10 * time.Second}
 	if change != nil {
 		change(&s)
 	}
@@ -83,7 +78,17 @@ func (echo) RoundTrip(r *http.Request) (*http.Response, error) {
 	}, nil
 }
 
+// next is what is seen next, but for signing in.
 func (r *running) next() tunnel.Observation {
+	r.t.Helper()
+	for {
+		if o := r.observed(); o.SignedIn == "" {
+			return o
+		}
+	}
+}
+
+func (r *running) observed() tunnel.Observation {
 	r.t.Helper()
 	select {
 	case o := <-r.seen:
@@ -109,7 +114,7 @@ func (r *running) end() error {
 	}
 }
 
-func visit(t *testing.T, e *edge, url string) string {
+func visit(t *testing.T, e *ngroktest.Edge, url string) string {
 	t.Helper()
 	c := &http.Client{Transport: e, Timeout: patience}
 	resp, err := c.Post(url+"/hook?x=1", "text/plain", strings.NewReader("hello"))
@@ -125,11 +130,11 @@ func visit(t *testing.T, e *edge, url string) string {
 }
 
 func TestTwoEndpointsOfOneSession(t *testing.T) {
-	e := startEdge(t)
+	e := ngroktest.Start(t)
 	d := driver(t, e, nil)
 	for _, name := range []string{"", "pinned.example"} {
 		o := run(t, d, name).next()
-		host := "fixed.ngrok.test"
+		host := ngroktest.Host
 		if name != "" {
 			host = name
 		}
@@ -140,11 +145,9 @@ func TestTwoEndpointsOfOneSession(t *testing.T) {
 			t.Errorf("%q, want %q", got, want)
 		}
 	}
-	e.set(func() {
-		if e.auths != 1 {
-			t.Errorf("%d sessions, want 1", e.auths)
-		}
-	})
+	if auths, _ := e.Asked(); auths != 1 {
+		t.Errorf("%d sessions, want 1", auths)
+	}
 }
 
 func TestWhatTheEdgeRefuses(t *testing.T) {
@@ -163,8 +166,8 @@ func TestWhatTheEdgeRefuses(t *testing.T) {
 		"nobody there":     {change: func(s *ngrok.Settings) { s.ConnectURL = fmt.Sprintf("127.0.0.1:%d", sshtest.FreePort(t)) }, class: tunnel.Network, want: "connection refused", hint: "connect_url"},
 	} {
 		t.Run(name, func(t *testing.T) {
-			e := startEdge(t)
-			e.refuse = c.refuse
+			e := ngroktest.Start(t)
+			e.Refuse(c.refuse)
 			err := tunnel.Classify(run(t, driver(t, e, c.change), "").end())
 			if err.Class != c.class || !strings.Contains(err.Message, c.want) || !strings.Contains(err.Hint, c.hint) {
 				t.Errorf("%s: %s (%s), want %s: …%s… (…%s…)", err.Class, err, err.Hint, c.class, c.want, c.hint)
@@ -172,18 +175,31 @@ func TestWhatTheEdgeRefuses(t *testing.T) {
 			if strings.Contains(err.Message, "secret_token") {
 				t.Errorf("the token is in the error: %s", err)
 			}
-			if e.set(func() {}); e.auths > 1 {
-				t.Errorf("tried %d times", e.auths)
+			if auths, _ := e.Asked(); auths > 1 {
+				t.Errorf("tried %d times", auths)
 			}
 		})
 	}
 }
 
+// Being let in is told before the endpoint is asked for, also where that is refused then.
+func TestSigningInIsToldByItself(t *testing.T) {
+	e := ngroktest.Start(t)
+	e.Refuse("Not reserved.\n\nERR_NGROK_319")
+	r := run(t, driver(t, e, nil), "")
+	if o := r.observed(); o != (tunnel.Observation{SignedIn: "the authtoken is taken"}) {
+		t.Errorf("%+v", o)
+	}
+	if err := r.end(); err == nil || len(r.seen) > 0 {
+		t.Errorf("after a refusal: %v, and %d more", err, len(r.seen))
+	}
+}
+
 func TestADroppedConnectionIsMadeAgain(t *testing.T) {
-	e := startEdge(t)
+	e := ngroktest.Start(t)
 	r := run(t, driver(t, e, nil), "")
 	first := r.next()
-	e.drop()
+	e.Drop()
 	if o := r.next(); o.Err == nil {
 		t.Errorf("after a drop: %+v", o)
 	}
@@ -192,9 +208,7 @@ func TestADroppedConnectionIsMadeAgain(t *testing.T) {
 	}
 	// The library tells that it is connected before it has bound again.
 	for deadline := time.Now().Add(patience); ; {
-		bound := 0
-		e.set(func() { bound = e.binds })
-		if bound == 2 {
+		if _, bound := e.Asked(); bound == 2 {
 			break
 		}
 		if time.Now().After(deadline) {
@@ -205,11 +219,11 @@ func TestADroppedConnectionIsMadeAgain(t *testing.T) {
 }
 
 func TestARefusedBindAfterADropEndsIt(t *testing.T) {
-	e := startEdge(t)
+	e := ngroktest.Start(t)
 	r := run(t, driver(t, e, nil), "")
 	r.next()
-	e.set(func() { e.refuse = "The endpoint is already online.\n\nERR_NGROK_334" })
-	e.drop()
+	e.Refuse("The endpoint is already online.\n\nERR_NGROK_334")
+	e.Drop()
 	if err := tunnel.Classify(r.end()); err.Class != tunnel.Conflict {
 		t.Errorf("%s: %s", err.Class, err)
 	}
@@ -219,8 +233,8 @@ func TestAFrozenPathIsNoticed(t *testing.T) {
 	if raceEnabled {
 		t.Skip("the library (v2.4.0) has a race between its first heartbeat and the end of connecting; only a heartbeat as short as this test's meets it")
 	}
-	e := startEdge(t)
-	path := sshtest.StartPath(t, e.addr)
+	e := ngroktest.Start(t)
+	path := sshtest.StartPath(t, e.Addr)
 	r := run(t, driver(t, e, func(s *ngrok.Settings) { s.ConnectURL, s.Heartbeat = path.Addr, 200*time.Millisecond }), "")
 	r.next()
 	path.Freeze()

@@ -74,7 +74,7 @@ func explain(err error, s *Settings, addr string) error {
 	switch {
 	case strings.Contains(message, "unable to authenticate"), strings.Contains(message, "message type 51"): // 51: a plain no, in the midst of questions
 		return &tunnel.Error{
-			Class: tunnel.Auth, Err: err, Message: fmt.Sprintf("the SSH server %s does not let %s in (%s)", addr, s.Username, tried(s)),
+			Class: tunnel.Auth, Err: err, Message: fmt.Sprintf("the SSH server %s does not let %s in (tried %s)", addr, s.Username, proof(s)),
 			Hint: authHint(s),
 		}
 	case strings.Contains(message, "no common algorithm"):
@@ -92,14 +92,15 @@ func explain(err error, s *Settings, addr string) error {
 	}
 }
 
-func tried(s *Settings) string {
+// proof is what an account is proved by.
+func proof(s *Settings) string {
 	switch {
 	case s.Keyfile != "":
-		return "tried the key " + s.Keyfile
+		return "the key " + s.Keyfile
 	case s.Agent != "":
-		return "tried the agent's keys"
+		return "the agent's keys"
 	default:
-		return "tried the password"
+		return "the password"
 	}
 }
 

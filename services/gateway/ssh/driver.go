@@ -156,6 +156,7 @@ func (d *Driver) Run(ctx context.Context, spec tunnel.Spec, report func(tunnel.O
 		return err
 	}
 	defer release()
+	report(tunnel.Observation{SignedIn: d.s.Username + " is let in by " + proof(&d.s)})
 	l, err := c.listen(ctx, d.bind(spec), d.s.StepTime)
 	if err != nil {
 		return err

@@ -75,7 +75,17 @@ type readCloser struct{ *strings.Reader }
 
 func (readCloser) Close() error { return nil }
 
+// open is what is seen next, but for signing in.
 func (r *running) open() tunnel.Observation {
+	r.t.Helper()
+	for {
+		if o := r.observed(); o.SignedIn == "" {
+			return o
+		}
+	}
+}
+
+func (r *running) observed() tunnel.Observation {
 	r.t.Helper()
 	select {
 	case o := <-r.seen:
@@ -172,9 +182,14 @@ func TestAPortThatIsTaken(t *testing.T) {
 	}
 }
 
+// Being let in is told before the forward is asked for.
 func TestForwardingIsForbidden(t *testing.T) {
 	server := sshtest.StartSshd(t, "AllowTcpForwarding no")
-	if e := tunnel.Classify(run(t, ssh.New(settings(server)), 0).end()); e.Class != tunnel.Conflict || !strings.Contains(e.Hint, "AllowTcpForwarding") {
+	r := run(t, ssh.New(settings(server)), 0)
+	if o := r.observed(); o != (tunnel.Observation{SignedIn: server.User + " is let in by the key " + server.Keyfile}) {
+		t.Errorf("%+v", o)
+	}
+	if e := tunnel.Classify(r.end()); e.Class != tunnel.Conflict || !strings.Contains(e.Hint, "AllowTcpForwarding") {
 		t.Errorf("%v %v, %s", e.Class, e, e.Hint)
 	}
 }

@@ -18,6 +18,9 @@ type Spec struct {
 
 // Observation is what a driver sees of its tunnel.
 type Observation struct {
+	// SignedIn is set, and nothing else, when the other side has let us in and the tunnel is not open yet: who was let in,
+	// and by what. Where signing in and binding are one request, it is not reported.
+	SignedIn string
 	// URL is set when the tunnel is open, as far as the driver can tell.
 	URL     string
 	Address string // host:port, where there is such

@@ -201,6 +201,9 @@ func (r *keeping) drive(ctx context.Context, seen chan<- Observation) (err error
 }
 
 func (r *keeping) observe(o Observation, w *watch, probes *time.Timer) {
+	if o.SignedIn != "" {
+		return // the tunnel is not open yet
+	}
 	if o.Err != nil {
 		r.apply(Event{Kind: Dropped, Err: o.Err})
 		probes.Stop()

@@ -101,6 +101,16 @@ func TestKeeper(t *testing.T) {
 			}},
 			want: []tunnel.State{starting, up, reconnecting, up}, runs: 1,
 		},
+		"signing in is not yet up": {
+			steps: []step{func(ctx context.Context, report func(tunnel.Observation)) error {
+				report(tunnel.Observation{URL: "u"})
+				<-time.After(time.Second)
+				report(tunnel.Observation{SignedIn: "in"}) // changes nothing
+				<-ctx.Done()
+				return nil
+			}},
+			want: []tunnel.State{starting, up}, runs: 1,
+		},
 		"the public URL never leads here": {
 			steps:  []step{open("u")},
 			change: func(k *tunnel.Keeper) { k.Probe = func(context.Context, string) error { return errors.New("no") } },

@@ -1,6 +1,9 @@
-package ngrok_test
+// Package ngroktest is an edge of ngrok's for tests: it speaks the wire protocol to the genuine library.
+package ngroktest
 
 import (
+	"bufio"
+	"bytes"
 	"crypto/ecdsa"
 	"crypto/elliptic"
 	"crypto/rand"
@@ -23,15 +26,13 @@ import (
 	"golang.ngrok.com/muxado/v2"
 )
 
-// edge speaks ngrok's wire protocol to the genuine library: TLS, muxado, and one JSON request and answer for each typed stream.
-type edge struct {
-	addr string
-	ca   []byte
+// Edge speaks TLS, muxado, and one JSON request and answer for each typed stream. It is a http.RoundTripper for visitors.
+type Edge struct {
+	Addr string
+	CA   []byte // PEM
 
 	mu       sync.Mutex
-	token    string                // the good one
-	refuse   string                // error of binds
-	name     func(bind int) string // host name of the n-th bind
+	refuse   string // error of binds
 	binds    int
 	auths    int
 	sessions map[muxado.TypedStreamSession]net.Conn
@@ -41,6 +42,13 @@ type edge struct {
 	work     sync.WaitGroup
 }
 
+// Token is the good one, Host the name of those who want none, and Visitor who comes in by them.
+const (
+	Token   = "good-token"
+	Host    = "fixed.ngrok.test"
+	Visitor = "203.0.113.9"
+)
+
 const (
 	authReq    = 0
 	bindReq    = 1
@@ -49,15 +57,16 @@ const (
 	srvInfoReq = 8
 )
 
-func startEdge(t *testing.T) *edge {
+// Start starts an edge on a port of 127.0.0.1.
+func Start(t testing.TB) *Edge {
 	t.Helper()
 	cert, ca := certificate(t)
 	l, err := tls.Listen("tcp", "127.0.0.1:0", &tls.Config{Certificates: []tls.Certificate{cert}})
 	if err != nil {
 		t.Fatal(err)
 	}
-	e := &edge{
-		addr: l.Addr().String(), ca: ca, token: "good-token", l: l, name: func(int) string { return "fixed.ngrok.test" },
+	e := &Edge{
+		Addr: l.Addr().String(), CA: ca, l: l,
 		sessions: map[muxado.TypedStreamSession]net.Conn{}, bound: map[string]muxado.TypedStreamSession{}, ids: map[string]string{},
 	}
 	e.work.Go(func() {
@@ -71,13 +80,13 @@ func startEdge(t *testing.T) *edge {
 	})
 	t.Cleanup(func() {
 		_ = l.Close()
-		e.drop()
+		e.Drop()
 		e.work.Wait()
 	})
 	return e
 }
 
-func (e *edge) serve(c net.Conn) {
+func (e *Edge) serve(c net.Conn) {
 	typed := muxado.NewTypedStreamSession(muxado.Server(c, nil))
 	session := muxado.NewHeartbeat(typed, func(time.Duration, bool) {}, nil)
 	e.mu.Lock()
@@ -99,13 +108,15 @@ func (e *edge) serve(c net.Conn) {
 	}
 }
 
-func (e *edge) answer(session muxado.TypedStreamSession, stream muxado.TypedStream) {
+func (e *Edge) answer(session muxado.TypedStreamSession, stream muxado.TypedStream) {
 	defer func() { _ = stream.Close() }()
 	var request struct {
-		ID    string `json:"Id"`
-		Proto string
-		Opts  map[string]any
-		Extra struct{ Authtoken string }
+		ID    string         `json:"Id"`
+		Proto string         `json:"Proto"`
+		Opts  map[string]any `json:"Opts"`
+		Extra struct {
+			Authtoken string `json:"Authtoken"`
+		} `json:"Extra"`
 	}
 	if json.NewDecoder(stream).Decode(&request) != nil {
 		return
@@ -116,7 +127,7 @@ func (e *edge) answer(session muxado.TypedStreamSession, stream muxado.TypedStre
 	switch stream.StreamType() {
 	case authReq:
 		e.auths++
-		if request.Extra.Authtoken != e.token {
+		if request.Extra.Authtoken != Token {
 			answer = map[string]any{"Error": "The authtoken you specified is not valid.\nYour authtoken: " + request.Extra.Authtoken + "\n\nERR_NGROK_105"}
 			break
 		}
@@ -127,7 +138,7 @@ func (e *edge) answer(session muxado.TypedStreamSession, stream muxado.TypedStre
 			answer = map[string]any{"Error": e.refuse}
 			break
 		}
-		name := e.name(e.binds)
+		name := Host
 		if wanted, _ := request.Opts["URL"].(string); strings.TrimPrefix(wanted, "https://") != "" {
 			name = strings.TrimPrefix(wanted, "https://")
 		}
@@ -144,11 +155,14 @@ func (e *edge) answer(session muxado.TypedStreamSession, stream muxado.TypedStre
 	default:
 		return
 	}
-	_ = json.NewEncoder(stream).Encode(answer)
+	data, err := json.Marshal(answer)
+	if err == nil {
+		_, _ = stream.Write(data) // a client that has gone asks no more
+	}
 }
 
-// drop ends all sessions' connections.
-func (e *edge) drop() {
+// Drop ends all sessions' connections.
+func (e *Edge) Drop() {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	for _, c := range e.sessions {
@@ -156,14 +170,22 @@ func (e *edge) drop() {
 	}
 }
 
-func (e *edge) set(f func()) {
+// Refuse makes it answer binds with an error from now on.
+func (e *Edge) Refuse(why string) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
-	f()
+	e.refuse = why
+}
+
+// Asked tells how often it was asked to let somebody in, and to bind.
+func (e *Edge) Asked() (auths, binds int) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	return e.auths, e.binds
 }
 
 // RoundTrip is a visitor: the request goes through the edge to the endpoint of its host name.
-func (e *edge) RoundTrip(r *http.Request) (*http.Response, error) {
+func (e *Edge) RoundTrip(r *http.Request) (*http.Response, error) {
 	e.mu.Lock()
 	session, id := e.bound[r.URL.Hostname()], e.ids[r.URL.Hostname()]
 	e.mu.Unlock()
@@ -175,7 +197,7 @@ func (e *edge) RoundTrip(r *http.Request) (*http.Response, error) {
 		return nil, err
 	}
 	defer func() { _ = stream.Close() }()
-	header, err := json.Marshal(map[string]string{"Id": id, "ClientAddr": "203.0.113.9:4711", "Proto": "https", "EdgeType": "1"})
+	header, err := json.Marshal(map[string]string{"Id": id, "ClientAddr": Visitor + ":4711", "Proto": "https", "EdgeType": "1"})
 	if err != nil {
 		return nil, err
 	}
@@ -186,7 +208,7 @@ func (e *edge) RoundTrip(r *http.Request) (*http.Response, error) {
 		return nil, err
 	}
 	out := r.Clone(r.Context())
-	out.Header.Set("X-Forwarded-For", "203.0.113.9")
+	out.Header.Set("X-Forwarded-For", Visitor)
 	out.Header.Set("X-Forwarded-Proto", "https")
 	out.Close = true
 	dump, err := httputil.DumpRequestOut(out, true)
@@ -200,10 +222,10 @@ func (e *edge) RoundTrip(r *http.Request) (*http.Response, error) {
 	if err != nil && len(all) == 0 {
 		return nil, err
 	}
-	return readResponse(all, r)
+	return http.ReadResponse(bufio.NewReader(bytes.NewReader(all)), r)
 }
 
-func certificate(t *testing.T) (tls.Certificate, []byte) {
+func certificate(t testing.TB) (tls.Certificate, []byte) {
 	t.Helper()
 	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
 	if err != nil {

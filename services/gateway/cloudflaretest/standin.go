@@ -1,35 +1,54 @@
-package cloudflare_test
+// Package cloudflaretest is a process for tests that behaves as cloudflared does, as was seen of the genuine one.
+package cloudflaretest
 
 import (
+	"context"
 	"fmt"
 	"net"
 	"net/http"
 	"os"
 	"os/signal"
+	"path/filepath"
 	"slices"
 	"strings"
+	"sync"
+	"sync/atomic"
 	"syscall"
 	"testing"
 	"time"
-
-	"go.uber.org/goleak"
 )
 
-const standIn = "CLOUDFLARED_STANDIN"
+// Env says which way of behaving, to a process that is the stand-in.
+const Env = "CLOUDFLARED_STANDIN"
 
-// TestMain is cloudflared's stand-in when it is asked to be.
-func TestMain(m *testing.M) {
-	if mode := os.Getenv(standIn); mode != "" {
-		os.Exit(stand(mode))
+// Run is the stand-in, in a process that is to be one, and gives its exit code. A TestMain calls it first.
+func Run() (code int, stoodIn bool) {
+	mode := os.Getenv(Env)
+	if mode == "" {
+		return 0, false
 	}
-	goleak.VerifyTestMain(m)
+	return stand(mode), true
+}
+
+// Program gives a program that starts the stand-in with a way of behaving.
+func Program(t testing.TB, mode string) string {
+	t.Helper()
+	self, err := os.Executable()
+	if err != nil {
+		t.Fatal(err)
+	}
+	file := filepath.Join(t.TempDir(), "cloudflared")
+	if err := os.WriteFile(file, fmt.Appendf(nil, "#!/bin/sh\nGORACE=atexit_sleep_ms=0 %s=%s exec %q \"$@\"\n", Env, mode, self), 0o700); err != nil { //nolint:gosec // a program
+		t.Fatal(err)
+	}
+	return file
 }
 
 func say(level, message string) {
 	fmt.Fprintf(os.Stderr, `{"level":%q,"time":"2026-11-22T00:00:00Z","message":%q}`+"\n", level, message)
 }
 
-// stand behaves as cloudflared does, as was seen of the genuine one.
+// stand is the process.
 func stand(mode string) int {
 	if slices.ContainsFunc(os.Args, func(a string) bool { return strings.Contains(a, "secret") }) {
 		say("error", "a secret is in the arguments")
@@ -57,14 +76,20 @@ func stand(mode string) int {
 	} else {
 		signal.Notify(terminated, syscall.SIGTERM)
 	}
-	l, err := net.Listen("tcp", os.Args[slices.Index(os.Args, "--metrics")+1])
+	l, err := (&net.ListenConfig{}).Listen(context.Background(), "tcp", os.Args[slices.Index(os.Args, "--metrics")+1])
 	if err != nil {
 		return 1
 	}
 	began := time.Now()
+	lost := make(chan struct{})
+	lose := sync.OnceFunc(func() { close(lost) })
+	var named atomic.Bool // its name was told
 	mux := http.NewServeMux()
 	mux.HandleFunc("/ready", func(w http.ResponseWriter, _ *http.Request) {
-		down := mode == "refused" || mode == "loop" || mode == "never" ||
+		if mode == "lost" && named.Load() {
+			lose()
+		}
+		down := mode == "refused" || mode == "lost" || mode == "loop" || mode == "never" ||
 			mode == "flap" && time.Since(began) > 300*time.Millisecond && time.Since(began) < 600*time.Millisecond
 		if down {
 			w.WriteHeader(http.StatusServiceUnavailable)
@@ -76,16 +101,18 @@ func stand(mode string) int {
 			host = ""
 		}
 		fmt.Fprintf(w, `{"hostname":%q}`, host)
+		named.Store(true)
 	})
 	mux.HandleFunc("/config", func(w http.ResponseWriter, _ *http.Request) {
+		if mode == "nameless" {
+			fmt.Fprint(w, `{"version":0,"config":{"ingress":[{"service":"http_status:503"}]}}`)
+			return
+		}
 		fmt.Fprint(w, `{"version":1,"config":{"ingress":[{"hostname":"hooks.example.com","service":"http://localhost:8090"},{"service":"http_status:404"}]}}`)
 	})
-	mux.HandleFunc("/origin", func(w http.ResponseWriter, _ *http.Request) { // what it would hand on to
-		i := slices.Index(os.Args, "--url")
-		fmt.Fprint(w, os.Args[i+1])
-	})
 	say("info", "Starting metrics server on "+l.Addr().String()+"/metrics")
-	go func() { _ = http.Serve(l, mux) }()
+	server := &http.Server{Handler: mux, ReadHeaderTimeout: time.Minute}
+	go func() { _ = server.Serve(l) }()
 	switch mode {
 	case "refused":
 		for range 3 {
@@ -96,6 +123,11 @@ func stand(mode string) int {
 			say("error", "Unable to establish connection")
 		}
 	}
-	<-terminated
-	return 0
+	select {
+	case <-lost:
+		say("error", "Unable to establish connection: connection refused")
+		return 1
+	case <-terminated:
+		return 0
+	}
 }
