@@ -3,6 +3,7 @@ package listener
 import (
 	"context"
 	"crypto/tls"
+	"log/slog"
 	"time"
 
 	"github.com/switchbackhq/switchback/pkg/compose"
@@ -21,8 +22,8 @@ var Forwarded = forwarded
 var GoodTrace = goodTrace
 
 // Certificate gives the TLS configuration of a server as it is at a time.
-func Certificate(files *compose.TLS) (func(time.Time) (*tls.Config, error), error) {
-	k := &keeper{files: *files}
+func Certificate(files *compose.TLS, log *slog.Logger) (func(time.Time) (*tls.Config, error), error) {
+	k := &keeper{files: *files, log: log}
 	_, err := k.current(time.Now())
 	return k.current, err
 }

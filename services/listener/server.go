@@ -75,7 +75,7 @@ func newServer(c Config, d Deps, m *metrics, of *Listener, l *compose.Listener) 
 	if s.proxies, err = networks(l.TrustedProxies); err != nil {
 		return nil, fault.Wrap(err, fault.Invalid, "trusted_proxies of listener "+l.ID, "write addresses or networks: 10.0.0.0/8")
 	}
-	if s.tls, err = serverTLS(l.TLS); err != nil {
+	if s.tls, err = serverTLS(l.TLS, s.log); err != nil {
 		return nil, err
 	}
 	if err := m.queue(l.ID, s.gate); err != nil {

@@ -5,6 +5,7 @@ import (
 	"crypto/x509"
 	"errors"
 	"fmt"
+	"log/slog"
 	"os"
 	"strings"
 	"sync"
@@ -15,11 +16,11 @@ import (
 )
 
 // serverTLS makes a configuration that follows its files; nil for no TLS.
-func serverTLS(files *compose.TLS) (*tls.Config, error) {
+func serverTLS(files *compose.TLS, log *slog.Logger) (*tls.Config, error) {
 	if files == nil {
 		return nil, nil //nolint:nilnil // no TLS
 	}
-	k := &keeper{files: *files}
+	k := &keeper{files: *files, log: log}
 	if _, err := k.current(time.Now()); err != nil {
 		return nil, err
 	}
@@ -35,11 +36,13 @@ func serverTLS(files *compose.TLS) (*tls.Config, error) {
 // leaves the former one in use.
 type keeper struct {
 	files compose.TLS
+	log   *slog.Logger
 
 	mu     sync.Mutex
 	config *tls.Config
 	stamp  string // of the files as they are in use
 	looked time.Time
+	failed string // what the log was told last
 }
 
 // lookEvery is how often the files are looked at, at most.
@@ -59,11 +62,19 @@ func (k *keeper) current(now time.Time) (*tls.Config, error) {
 	if err == nil {
 		var config *tls.Config
 		if config, err = k.load(); err == nil {
-			k.config, k.stamp = config, stamp
+			if k.config != nil {
+				k.log.Info("the certificate's files have changed, and are in use")
+			}
+			k.config, k.stamp, k.failed = config, stamp, ""
 		}
 	}
 	if k.config == nil {
 		return nil, fault.Wrap(err, fault.Usage, "the listener's certificate cannot be used", "check the files under tls")
+	}
+	if err != nil && err.Error() != k.failed {
+		// While one file of two is new, this passes by itself.
+		k.failed = err.Error()
+		k.log.Warn("the certificate's files have changed and cannot be used: the certificate before is served on", slog.Any("error", err))
 	}
 	return k.config, nil
 }

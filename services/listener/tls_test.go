@@ -9,10 +9,12 @@ import (
 	"crypto/x509/pkix"
 	"encoding/pem"
 	"fmt"
+	"log/slog"
 	"math/big"
 	"net/http"
 	"os"
 	"path/filepath"
+	"strings"
 	"testing"
 	"time"
 
@@ -125,7 +127,9 @@ func TestCertificateFollowsItsFiles(t *testing.T) {
 	}
 	put("one.example")
 	now := time.Now()
-	current, err := listener.Certificate(files)
+	logs := &syncBuffer{}
+	log := slog.New(slog.NewTextHandler(logs, nil))
+	current, err := listener.Certificate(files, log)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -145,12 +149,20 @@ func TestCertificateFollowsItsFiles(t *testing.T) {
 	if got := name(); got != "two.longer.example" {
 		t.Errorf("%s, want the new one", got)
 	}
+	if got := logs.String(); !strings.Contains(got, "have changed, and are in use") {
+		t.Errorf("the log does not tell of the new one: %s", got)
+	}
 	write(t, files.KeyFile, []byte("broken"))
 	now = now.Add(time.Minute)
 	if got := name(); got != "two.longer.example" {
 		t.Errorf("%s, want the last good one", got)
 	}
-	if _, err := listener.Certificate(files); err == nil {
+	now = now.Add(time.Minute)
+	name()
+	if got := strings.Count(logs.String(), "cannot be used"); got != 1 {
+		t.Errorf("%d warnings, want one: %s", got, logs)
+	}
+	if _, err := listener.Certificate(files, log); err == nil {
 		t.Error("started with a broken key")
 	}
 }
