@@ -101,7 +101,7 @@ func TestAnswers(t *testing.T) {
 			if r.status != tt.status {
 				t.Errorf("status %d, want %d: %s", r.status, tt.status, r.body)
 			}
-			if !regexp.MustCompile(`^[0-9A-Z]{26}$`).MatchString(r.header.Get("X-Request-Id")) {
+			if !regexp.MustCompile(`^[0-9a-z]{26}$`).MatchString(r.header.Get("X-Request-Id")) {
 				t.Errorf("X-Request-Id %q", r.header.Get("X-Request-Id"))
 			}
 			switch {

@@ -6,8 +6,8 @@ import (
 	"time"
 )
 
-// crockford is the alphabet of ULIDs.
-const crockford = "0123456789ABCDEFGHJKMNPQRSTVWXYZ"
+// crockford is the alphabet of ULIDs, in lower case as in every id that is made here.
+const crockford = "0123456789abcdefghjkmnpqrstvwxyz"
 
 // newID makes a ULID: 48 bits of milliseconds and 80 that nobody can guess, in 26 characters that sort by time.
 func newID(now time.Time) string {

@@ -78,15 +78,17 @@ func (c *callbacksListCommand) wants(r *event.Received) bool {
 	})
 }
 
-// receivedIDs names the first ids of a request.
+// receivedIDs names the first ids of a request; items without one are told by show.
 func receivedIDs(r *event.Received) string {
 	var ids []string
-	for i, item := range r.Items {
-		if i == 3 {
-			ids = append(ids, fmt.Sprintf("and %d more", len(r.Items)+r.More-i))
-			break
+	for _, item := range r.Items {
+		if id := cmp.Or(item.ID, item.Run); id != "" {
+			ids = append(ids, id)
 		}
-		ids = append(ids, cmp.Or(item.ID, item.Run))
+	}
+	const named = 3
+	if more := len(ids) + r.More - named; more > 0 {
+		ids = append(ids[:min(named, len(ids))], fmt.Sprintf("and %d more", more))
 	}
 	return strings.Join(ids, ", ")
 }
