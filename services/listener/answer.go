@@ -145,9 +145,10 @@ func writeUnreadable(ctx *fasthttp.RequestCtx, id string, err error) verdict {
 	var slow net.Error
 	switch {
 	case errors.As(err, &tooLong):
-		return writeStatus(ctx, id, http.StatusRequestHeaderFieldsTooLarge, fault.New(fault.TooLarge, "the header is too large", ""))
+		return writeStatus(ctx, id, http.StatusRequestHeaderFieldsTooLarge,
+			fault.New(fault.TooLarge, "the header is too large", "the setting listener.max_header_size raises the limit"))
 	case errors.As(err, &slow) && slow.Timeout():
-		return writeStatus(ctx, id, http.StatusRequestTimeout, fault.New(fault.Timeout, "the request did not arrive in time", ""))
+		return writeStatus(ctx, id, http.StatusRequestTimeout, fault.New(fault.Timeout, "the request did not arrive in time", "send it faster, or raise the listener's read_timeout"))
 	default:
 		return writeProblem(ctx, id, fault.New(fault.Invalid, "this is not a well-formed HTTP request", ""), nil)
 	}

@@ -4,6 +4,7 @@ import (
 	"fmt"
 
 	"github.com/prometheus/client_golang/prometheus"
+	"github.com/valyala/fasthttp"
 
 	"github.com/switchbackhq/switchback/pkg/compose"
 	"github.com/switchbackhq/switchback/pkg/event"
@@ -107,4 +108,14 @@ func newRoutes(l *compose.Listener, getenv func(string) (string, bool), m *metri
 	}
 	r.router = ingress.NewRouter(order)
 	return r, nil
+}
+
+// challenge tells how to authenticate at endpoints where that is done by HTTP's own means: some senders give their user
+// name and password only when they are asked.
+func (r *routes) challenge(ctx *fasthttp.RequestCtx, endpoints []*ingress.Endpoint) {
+	for _, in := range endpoints {
+		if c := r.endpoints[in].challenge; c != "" {
+			ctx.Response.Header.Add("WWW-Authenticate", c)
+		}
+	}
 }

@@ -27,6 +27,7 @@ type guard struct {
 	verifier   *verify.Verifier // nil: anybody may call
 	handshakes []*handshake.Handshake
 	masks      verify.Sensitive // what must not be recorded
+	challenge  string           // what WWW-Authenticate says to those who may not call
 }
 
 // options are what callbacks and triggers have in common.
@@ -59,7 +60,7 @@ func newGuard(o options, env expr.Scope, fetch verify.Fetcher) (guard, error) {
 		if g.verifier, err = verify.Compile(spec); err != nil {
 			return g, err
 		}
-		g.masks = g.verifier.Sensitive()
+		g.masks, g.challenge = g.verifier.Sensitive(), g.verifier.Challenge()
 		if kind := handshake.For(spec.Type); kind != "" {
 			kinds = append(kinds, handshake.Spec{Type: kind, Verify: spec})
 		}
@@ -117,7 +118,7 @@ func filled(field string, t *expr.Template, env expr.Scope) error {
 }
 
 var (
-	errNotAllowed = fault.New(fault.Forbidden, "this address may not call here", "")
+	errNotAllowed = fault.New(fault.Forbidden, "this address may not call here", "allow_from lists those that may; behind a proxy, trusted_proxies tells whose address counts")
 	errTooMany    = fault.New(fault.TooMany, "too many requests for this endpoint", "send fewer, or the same ones later")
 )
 

@@ -14,6 +14,7 @@ import (
 	"github.com/switchbackhq/switchback/pkg/event"
 	"github.com/switchbackhq/switchback/pkg/fault"
 	"github.com/switchbackhq/switchback/pkg/telemetry"
+	"github.com/switchbackhq/switchback/services/listener/handshake"
 	"github.com/switchbackhq/switchback/services/listener/ingress"
 	"github.com/switchbackhq/switchback/services/listener/verify"
 )
@@ -130,8 +131,12 @@ func (s *server) tell(ctx *fasthttp.RequestCtx, j *job, v verdict) {
 		slog.String("remote", j.Remote.String()), slog.Duration("took", time.Since(j.ReceivedAt)),
 	}
 	attrs = append(attrs, telemetry.TraceID(j.Trace))
-	if j.err != nil && status >= 500 {
+	switch {
+	case j.err == nil:
+	case status >= 500, status == fasthttp.StatusUnauthorized:
 		attrs = append(attrs, slog.Any("error", j.err))
+	default:
+		attrs = append(attrs, slog.String("error", detail(j.err))) // of the sender's own making: not what was parsed
 	}
 	s.log.LogAttrs(s.working, level, "request", attrs...)
 }
@@ -139,7 +144,7 @@ func (s *server) tell(ctx *fasthttp.RequestCtx, j *job, v verdict) {
 // answer leads a request through route, gate, guard, mapping and publishing.
 func (s *server) answer(ctx *fasthttp.RequestCtx, j *job) verdict {
 	if len(ctx.RequestURI()) > s.config.MaxURLLength {
-		return writeStatus(ctx, j.ID, fasthttp.StatusRequestURITooLong, fault.New(fault.TooLarge, "the URL is too long", ""))
+		return writeStatus(ctx, j.ID, fasthttp.StatusRequestURITooLong, fault.New(fault.TooLarge, "the URL is too long", "the setting listener.max_url_length raises the limit"))
 	}
 	m := j.routes.router.Match(j.Method, j.Path, j.Params)
 	var shakers []*ingress.Endpoint
@@ -171,6 +176,9 @@ func (s *server) answer(ctx *fasthttp.RequestCtx, j *job) verdict {
 		err = s.take(j)
 	}
 	if err != nil {
+		if fault.CodeOf(err) == fault.Unauthorized {
+			j.routes.challenge(ctx, m.Endpoints)
+		}
 		return s.problem(ctx, j, err)
 	}
 	return s.settle(ctx, j)
@@ -360,12 +368,33 @@ func notStored(cause error) error {
 // problem answers an error of the request.
 func (s *server) problem(ctx *fasthttp.RequestCtx, j *job, err error) verdict {
 	j.err = err
-	switch fault.CodeOf(err) {
+	switch code := fault.CodeOf(err); code {
+	case fault.Unusable, fault.Method:
+		if hint := s.resembling(ctx, j); hint != "" {
+			err = fault.New(code, err.Error(), hint)
+			j.err = err
+		}
 	case fault.Unavailable, fault.Timeout, fault.TooMany:
 		ctx.Response.Header.Set("Retry-After", retryAfter(s.config.RetryAfter))
 	default:
 	}
 	return writeProblem(ctx, j.ID, err, nil)
+}
+
+// resembling helps whoever registers an endpoint with a provider whose handshake it was not told to answer.
+func (s *server) resembling(ctx *fasthttp.RequestCtx, j *job) string {
+	if j.target == "" {
+		j.target = target(ctx)
+	}
+	kind := handshake.Resembles(j.sent(s.bases))
+	switch {
+	case kind == "":
+		return ""
+	case handshake.For(kind) == "":
+		return "this looks like the handshake of " + kind + ": the endpoint answers it with handshake: " + kind
+	default:
+		return "this looks like the handshake of " + kind + ": the endpoint answers it with verify: {type: " + kind + ", …}"
+	}
 }
 
 // unavailable asks the sender to come again.

@@ -15,6 +15,7 @@ import (
 
 	"github.com/switchbackhq/switchback/pkg/bus"
 	"github.com/switchbackhq/switchback/pkg/event"
+	"github.com/switchbackhq/switchback/pkg/fault"
 )
 
 // Bounds of the record.
@@ -93,7 +94,9 @@ func (e *entry) write(s *server, j *job, v verdict, status int) {
 	}
 	e.about.Query = e.plainQuery(j)
 	if j.err != nil {
-		e.about.Error = detail(j.err)
+		if e.about.Error = detail(j.err); fault.HintOf(j.err) != "" {
+			e.about.Error += ": " + fault.HintOf(j.err)
+		}
 	}
 	for i := range j.fates {
 		if i == recordItems {

@@ -51,7 +51,7 @@ func TestRecord(t *testing.T) {
 		r.Header["X-Plain"][0] != "seen" || len(r.Items) != 1 || r.Items[0].ID != "x" || r.Items[0].Seq == 0 || time.Since(r.At) > time.Hour {
 		t.Errorf("%+v", r)
 	}
-	if r := got[1]; r.Verdict != "unauthorized" || r.Status != 401 || r.Error == "" || len(r.Items) != 0 {
+	if r := got[1]; r.Verdict != "unauthorized" || r.Status != 401 || !strings.Contains(r.Error, "is missing: send it as the provider's documentation says") || len(r.Items) != 0 {
 		t.Errorf("%+v", r)
 	}
 	if r := got[3]; r.Verdict != "too_large" || r.Status != 413 || r.Endpoint != "/hooks/github" || !r.Cut || r.BodySize != len(large) || len(r.Body) != 0 {

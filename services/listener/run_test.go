@@ -180,7 +180,7 @@ func TestSlowClients(t *testing.T) {
 		"body":   "POST /hooks/done HTTP/1.1\r\nHost: x\r\nContent-Length: 10\r\n\r\n{",
 	} {
 		c := s.raw()
-		if r := s.exchange(c, text); r.status != 408 {
+		if r := s.exchange(c, text); r.status != 408 || r.problem(t)["hint"] == nil {
 			t.Errorf("%s: %+v", name, r)
 		}
 		if _, err := c.Read(make([]byte, 1)); err == nil {

@@ -9,6 +9,7 @@ import (
 	"encoding/hex"
 	"fmt"
 	"net/http"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -132,7 +133,7 @@ func TestHandshakesBeforeMethods(t *testing.T) {
 		{"GET", "/meta?hub.mode=subscribe&hub.verify_token=the+OLD&hub.challenge=42", nil, 200, "42"},
 		{"GET", "/meta?hub.mode=subscribe&hub.verify_token=guess&hub.challenge=42", nil, 403, ""},
 		{"GET", "/meta", nil, 405, ""},
-		{"GET", "/github?hub.mode=subscribe&hub.verify_token=the+OLD&hub.challenge=42", nil, 405, ""},
+		{"GET", "/github?hub.mode=subscribe&hub.verify_token=the+OLD&hub.challenge=42", nil, 405, "the endpoint answers it with verify: {type: meta, …}"},
 		{"OPTIONS", "/events", []string{"WebHook-Request-Origin", "eventemitter.example.com"}, 200, ""},
 		{"OPTIONS", "/events", []string{"WebHook-Request-Origin", "evil.eventemitter.example.com"}, 403, ""},
 		{"OPTIONS", "/events", nil, 204, ""},
@@ -148,6 +149,57 @@ func TestHandshakesBeforeMethods(t *testing.T) {
 	}
 	if n := len(f.stored()); n > 0 {
 		t.Errorf("%d callbacks of handshakes", n)
+	}
+}
+
+// TestChallenge: some senders give their user name and password only when they are asked.
+func TestChallenge(t *testing.T) {
+	s := start(t, `
+listener:
+  host: 127.0.0.1
+  port: 0
+  callbacks:
+    - {path: /basic, verify: {type: basic, username: me, password: "${env.NEW}"}}
+    - {path: /bearer, verify: {type: bearer, secret: "${env.NEW}"}}
+    - {path: /both, when: "${body.a == 1}", verify: {type: bearer, secret: "${env.NEW}"}}
+    - {path: /both, when: "${body.a == 2}", verify: {type: jwt, secret: "${env.NEW}"}}
+    - {path: /jwt, verify: {type: jwt, secret: "${env.NEW}", header: X-Token}}
+    - {path: /token, verify: {type: token, secret: "${env.NEW}", header: X-Token, prefix: "Bearer "}}
+    - {path: /github, verify: {type: github, secret: "${env.NEW}"}}
+`, &fake{}, listener.Config{}, secrets)
+	for path, want := range map[string][]string{
+		"/basic": {`Basic realm="callbacks", charset="UTF-8"`}, "/bearer": {"Bearer"}, "/both": {"Bearer", "Bearer"},
+		"/jwt": nil, "/token": nil, "/github": nil,
+	} {
+		r := s.post(path, `{}`)
+		if got := r.header.Values("WWW-Authenticate"); r.status != 401 || !slices.Equal(got, want) {
+			t.Errorf("%s: %d %q, want %q", path, r.status, got, want)
+		}
+	}
+	if got := s.logs.String(); !strings.Contains(got, "the header Authorization is missing") {
+		t.Errorf("the log does not say why: %s", got)
+	}
+}
+
+// TestHandshakeThatNobodyAnswers: whoever registers the endpoint is told what it lacks.
+func TestHandshakeThatNobodyAnswers(t *testing.T) {
+	s := start(t, `
+listener:
+  host: 127.0.0.1
+  port: 0
+  path: /events
+  identify_by: ${body.event.id}
+`, &fake{}, listener.Config{})
+	for _, tt := range []struct{ method, path, body, want string }{
+		{"POST", "/events", `{"type":"url_verification","challenge":"x"}`, "this looks like the handshake of slack: the endpoint answers it with verify: {type: slack, …}"},
+		{"GET", "/events?challenge=x", ``, "this looks like the handshake of dropbox: the endpoint answers it with handshake: dropbox"},
+		{"POST", "/events", `{"event":{"key":1}}`, "the body has event"},
+		{"GET", "/events", ``, "it takes POST"},
+	} {
+		r := do(t, client(t), newRequest(t, tt.method, s.url(tt.path), tt.body))
+		if got := r.problem(t)["hint"]; got != tt.want {
+			t.Errorf("%s %s %s: %d, hint %q, want %q", tt.method, tt.path, tt.body, r.status, got, tt.want)
+		}
 	}
 }
 

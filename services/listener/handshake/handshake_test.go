@@ -9,6 +9,7 @@ import (
 	"encoding/hex"
 	"errors"
 	"net/http"
+	"slices"
 	"strconv"
 	"strings"
 	"testing"
@@ -274,6 +275,33 @@ func TestFor(t *testing.T) {
 }
 
 // FuzzAnswer: whatever comes, nothing that is not signed is answered where signatures are asked for.
+func TestResembles(t *testing.T) {
+	for _, tt := range []struct {
+		request *verify.Request
+		want    string
+	}{
+		{request("POST", "/", `{"type":"url_verification","challenge":"x"}`), "slack"},
+		{request("POST", "/", `{"event":"endpoint.url_validation"}`), "zoom"},
+		{request("POST", "/", `{"Type":"SubscriptionConfirmation"}`), "aws-sns"},
+		{request("POST", "/", `[{"eventType":"Microsoft.EventGrid.SubscriptionValidationEvent"}]`), "azure-event-grid"},
+		{discordRequest(`{"type":1}`), "discord"},
+		{request("GET", "/?hub.mode=subscribe&hub.challenge=1", ""), "meta"},
+		{request("GET", "/?crc_token=1", ""), "twitter"},
+		{request("GET", "/?challenge=1", ""), "dropbox"},
+		{request("POST", "/?validationToken=1", ""), "microsoft-graph"},
+		{request("POST", "/?challenge=1", "{}"), ""},
+		{request("POST", "/", `{"type":"event_callback"}`), ""},
+		{request("POST", "/", `{"type":"url_verification"`), ""},
+		{request("POST", "/", ""), ""},
+		{request("GET", "/", ""), ""},
+		{request("PUT", "/", `{"type":"url_verification"}`), ""},
+	} {
+		if got := Resembles(tt.request); got != tt.want {
+			t.Errorf("%s %s %s resembles %q, want %q", tt.request.Method, tt.request.Target, tt.request.Body, got, tt.want)
+		}
+	}
+}
+
 func FuzzAnswer(f *testing.F) {
 	specs := []Spec{
 		{Type: "slack", Verify: verify.Spec{Type: "slack", Secrets: []string{secret}}},
@@ -303,6 +331,9 @@ func FuzzAnswer(f *testing.F) {
 			if response, _, _ := h.Answer(t.Context(), r); response != nil {
 				t.Fatalf("%s answered %q", specs[i].Type, response.Body)
 			}
+		}
+		if kind := Resembles(r); kind != "" && !slices.Contains(Types(), kind) {
+			t.Fatalf("resembles %q", kind)
 		}
 	})
 }

@@ -101,14 +101,6 @@ func (r *Request) readForm(charset string, data []byte) error {
 	return nil
 }
 
-// jsonHint helps with the most common slip: JSON sent by curl -d without its type.
-func (r *Request) jsonHint() string {
-	if r.body.media == mediaForm && looksLikeJSON(r.Body) {
-		return "the body looks like JSON, but is declared a form: send Content-Type: application/json"
-	}
-	return ""
-}
-
 func looksLikeJSON(data []byte) bool {
 	data = bytes.TrimLeft(data, " \t\r\n")
 	return len(data) > 0 && (data[0] == '{' || data[0] == '[')

@@ -86,7 +86,7 @@ func (e *Endpoint) id(r *Request) (string, error) {
 	case err != nil:
 		return "", unusable("identify_by", err)
 	case s.null:
-		return "", fault.New(fault.Unusable, "no identifier: "+source+" is not in this request", r.jsonHint())
+		return "", fault.New(fault.Unusable, "no identifier: "+source+" is not in this request", r.missingHint(e.identify.template))
 	case s.text == "":
 		return "", fault.New(fault.Unusable, "no identifier: "+source+" is empty", "")
 	case s.composite:

@@ -63,7 +63,11 @@ func (e *Endpoint) runInput(r *Request) ([]byte, error) {
 	case len(text) == 0 || string(text) == "null":
 		return nil, nil
 	case rawjson.Value(text).Kind() != rawjson.Object:
-		return nil, fault.New(fault.Unusable, "the input of a run is an object, and this is none", r.jsonHint())
+		hint := r.jsonHint()
+		if hint == "" {
+			hint = "send an object, or make one of it with the trigger's input"
+		}
+		return nil, fault.New(fault.Unusable, "the input of a run is an object, and this is none", hint)
 	default:
 		return text, nil
 	}

@@ -231,3 +231,10 @@ func claimText(raw json.RawMessage) string {
 }
 
 func (t *token) sensitive() Sensitive { return Sensitive{Headers: []string{t.header}} }
+
+func (t *token) challenge() string {
+	if !strings.EqualFold(t.header, "Authorization") {
+		return ""
+	}
+	return "Bearer"
+}

@@ -97,6 +97,19 @@ func (p *plain) sensitive() Sensitive {
 	return Sensitive{Headers: []string{p.header}}
 }
 
+func (p *plain) challenge() string {
+	switch {
+	case !strings.EqualFold(p.header, "Authorization"):
+		return ""
+	case strings.EqualFold(p.prefix, "Basic "):
+		return `Basic realm="callbacks", charset="UTF-8"`
+	case strings.EqualFold(p.prefix, "Bearer "):
+		return "Bearer"
+	default:
+		return ""
+	}
+}
+
 // sameText compares in a time that tells neither the texts nor their lengths.
 func sameText(a, b []byte) int {
 	x, y := sha256.Sum256(a), sha256.Sum256(b)

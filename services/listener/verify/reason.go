@@ -48,7 +48,7 @@ func malformed(what, want string) error {
 }
 
 func wrong(what string) error {
-	return refuse(Wrong, what+" does not match", "check that verify.secret is the one set at the provider, and that nothing changes the body on its way")
+	return refuse(Wrong, what+" does not match", "check that the secret or key under verify is the provider's for this endpoint, and that nothing changes the body on its way")
 }
 
 // wrongURL is wrong for a scheme that signs the address. The addresses tried are in the cause, for the log alone.

@@ -91,3 +91,11 @@ func (v *Verifier) Sensitive() Sensitive {
 	}
 	return Sensitive{}
 }
+
+// Challenge is what WWW-Authenticate says to a request that is refused, for the schemes of HTTP itself; "" for others.
+func (v *Verifier) Challenge() string {
+	if s, ok := v.scheme.(interface{ challenge() string }); ok {
+		return s.challenge()
+	}
+	return ""
+}
