@@ -38,6 +38,8 @@ type activation struct {
 	run       *event.Run // as it is, saved or not
 	rev       journal.Revision
 	overgrown bool   // its document is too large to be kept
+	stopping  bool   // it is only ended: its definition may be lost
+	undefined bool   // and is not to be used
 	saved     []byte // as it was saved here last
 	saves     int
 	unsaved   []engine.Event
@@ -109,9 +111,9 @@ func (a *activation) adopt(run *event.Run, rev journal.Revision) error {
 		return fault.New(fault.Unavailable, fmt.Sprintf("run %s has version %d, and this runner knows %d", run.ID, run.Version, engine.Version), "bring this runner up to date")
 	}
 	if a.definition == nil || a.definition.hash != run.Definition {
-		def, err := a.r.definitions.get(a.ctx, run.Definition)
+		def, err := a.defined(run.Definition)
 		if err != nil {
-			return err
+			return a.blame(err)
 		}
 		a.definition = def
 		a.world = engine.World{}
@@ -122,9 +124,14 @@ func (a *activation) adopt(run *event.Run, rev journal.Revision) error {
 }
 
 // handle applies an event and does all that follows from it.
-func (a *activation) handle(ev engine.Event) (err error) {
+func (a *activation) handle(ev engine.Event) error {
 	a.settled = false
-	defer func() { a.settled = err == nil }()
+	err := a.blame(guard(func() error { return a.follow(ev) }))
+	a.settled = err == nil
+	return err
+}
+
+func (a *activation) follow(ev engine.Event) error {
 	if err := a.apply(ev); err != nil {
 		return err
 	}
@@ -185,13 +192,13 @@ func (a *activation) apply(ev engine.Event) error {
 		}
 		ev = cb
 	}
-	if a.world.Document == nil {
+	if a.world.Document == nil && a.definition != nil {
 		resolver := a.r.resolver(a.definition)
 		a.world = engine.World{Document: a.definition.doc, Static: resolver.Scope(a.outside)}
 	}
 	run, commands, err := engine.Advance(a.world, a.run, ev)
 	if err != nil {
-		return &poison{fmt.Errorf("advance: %w", err)}
+		return &poison{err: fmt.Errorf("advance: %w", err)}
 	}
 	if run != a.run {
 		a.unsaved = append(a.unsaved, ev)
@@ -267,14 +274,11 @@ func (a *activation) command(c engine.Command) error {
 	case engine.StartRun:
 		return a.r.startRun(a.ctx, c, a.run.Trace)
 	case engine.CancelRun:
-		if _, err := a.r.cancel(a.ctx, c.ID, c.Reason); err != nil && fault.CodeOf(err) != fault.NotFound {
-			return fmt.Errorf("cancel run %s: %w", c.ID, err)
-		}
-		return nil // one that is not there yet finds that nobody waits for it
+		return a.cancelRun(c)
 	case engine.Finish:
 		return a.finish()
 	default:
-		return &poison{fmt.Errorf("unknown command %T", c)}
+		return &poison{err: fmt.Errorf("unknown command %T", c)}
 	}
 }
 
@@ -358,7 +362,7 @@ func (a *activation) save() error {
 		if fault.CodeOf(err) == fault.TooLarge {
 			// Nothing was stored. The run cannot go on, and says so.
 			if a.overgrown {
-				return &poison{err}
+				return &poison{err: err}
 			}
 			a.overgrown = true
 			a.queue = nil
@@ -398,7 +402,7 @@ func (a *activation) reload() error {
 		}
 	}
 	if run == nil {
-		return &poison{fmt.Errorf("run %s has gone", id)}
+		return &poison{err: fmt.Errorf("run %s has gone", id)}
 	}
 	a.unsaved, a.queue, a.saved = nil, nil, nil
 	if err := a.adopt(run, rev); err != nil {
@@ -408,6 +412,9 @@ func (a *activation) reload() error {
 		if err := a.apply(ev); err != nil {
 			return err
 		}
+	}
+	if a.stopping {
+		return nil // the event has done the same
 	}
 	return a.apply(engine.Redelivered{Trigger: a.trigger, At: time.Now()})
 }

@@ -3,7 +3,6 @@ package runner
 import (
 	"context"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"log/slog"
 	"strings"
@@ -42,7 +41,7 @@ func (r *Runner) serveCommands(ctx context.Context) (stop func(), err error) {
 			reply.Run, err = r.sendable(ctx, run)
 		}
 		if err != nil {
-			reply = answer{Error: err.Error(), Code: fault.CodeOf(err)}
+			reply = answer{Error: firstLine(err), Code: fault.CodeOf(err)}
 		}
 		data, err := json.Marshal(reply)
 		if err == nil {
@@ -71,31 +70,17 @@ func (r *Runner) serveCommands(ctx context.Context) (stop func(), err error) {
 
 // cancel ends a run, whatever it is doing.
 func (r *Runner) cancel(ctx context.Context, id, reason string) (*event.Run, error) {
-	for {
-		run, rev, err := r.journal.Load(ctx, id)
-		if err != nil {
-			return nil, err
-		}
-		if run == nil {
-			return nil, fault.New(fault.NotFound, "there is no run "+id, "see the runs with: switchback runs list")
-		}
-		a := r.begin(ctx, id, "cancel")
-		err = a.adopt(run, rev)
-		if err == nil {
-			err = a.handle(engine.Cancelled{Reason: reason, At: time.Now()})
-		}
-		a.end()
-		if errors.Is(err, bus.ErrConflict) {
-			continue
-		}
-		if err != nil {
-			return nil, err
-		}
-		if err := r.bus.Notify("run.command."+subject.Escape(id)+abortSuffix, nil, nil); err != nil {
-			r.log.Warn("could not tell the other runners of a cancel", slog.String("run", id), slog.Any("error", err))
-		}
-		return a.run, nil
+	run, err := r.stop(ctx, id, engine.CancelTrigger, engine.Cancelled{Reason: reason, At: time.Now()})
+	if err != nil {
+		return nil, err
 	}
+	if run == nil {
+		return nil, fault.New(fault.NotFound, "there is no run "+id, "see the runs with: switchback runs list")
+	}
+	if err := r.bus.Notify("run.command."+subject.Escape(id)+abortSuffix, nil, nil); err != nil {
+		r.log.Warn("could not tell the other runners of a cancel", slog.String("run", id), slog.Any("error", err))
+	}
+	return run, nil
 }
 
 // abort lets go what is in flight of a run that has been cancelled.

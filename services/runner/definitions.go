@@ -84,13 +84,13 @@ func (d *definitions) get(ctx context.Context, hash string) (*definition, error)
 	if err != nil {
 		err = fmt.Errorf("find the definition %s that the run began with: %w", hash, err)
 		if errors.Is(err, bus.ErrNotFound) {
-			return nil, &poison{err}
+			return nil, &poison{err: err}
 		}
 		return nil, err
 	}
 	doc, err := compose.Parse(e.Value, d.getenv)
 	if err != nil {
-		return nil, &poison{fmt.Errorf("read the definition %s that the run began with: %w", hash, err)}
+		return nil, &poison{err: fmt.Errorf("read the definition %s that the run began with: %w", hash, err)}
 	}
 	def := &definition{hash: hash, doc: doc}
 	d.older[hash] = def

@@ -20,7 +20,11 @@ import (
 )
 
 // poison is an error that comes of the message or the run itself: it will not pass by waiting.
-type poison struct{ err error }
+type poison struct {
+	err     error
+	run     string // that cannot be carried on; "" where no run is known
+	trigger string // what was to carry it on
+}
 
 func (p *poison) Error() string { return p.err.Error() }
 func (p *poison) Unwrap() error { return p.err }
@@ -38,17 +42,30 @@ func isPoison(err error) bool {
 func guard(f func() error) (err error) {
 	defer func() {
 		if p := recover(); p != nil {
-			err = &poison{fmt.Errorf("panic: %v\n%s", p, debug.Stack())}
+			err = &poison{err: fmt.Errorf("panic: %v\n%s", p, debug.Stack())}
 		}
 	}()
 	return f()
 }
 
-// giveUp parks a message that cannot be processed, with the reason, and lets it go.
+// blame notes on poison which run it comes of.
+func (a *activation) blame(err error) error {
+	if !isPoison(err) {
+		return err
+	}
+	return &poison{err: err, run: a.runID, trigger: a.trigger}
+}
+
+// giveUp parks a message that cannot be processed, with the reason, ends its run, and lets it go.
 func (r *Runner) giveUp(ctx context.Context, d *bus.Delivery, reason error) {
 	r.log.Error("given up", slog.String("subject", d.Subject), slog.Int("deliveries", d.Deliveries), slog.Any("error", reason),
 		telemetry.TraceID(d.Header[subject.HeaderTrace]))
-	if err := r.bury(ctx, &d.Stored, reason); err != nil {
+	err := r.bury(ctx, &d.Stored, reason)
+	if err == nil {
+		err = r.abandon(ctx, d, reason)
+	}
+	if err != nil {
+		r.log.Warn("will try again to give up", slog.String("subject", d.Subject), slog.Any("error", err))
 		r.answered(d, d.Nak(backoff(d.Deliveries)))
 		return
 	}

@@ -43,7 +43,10 @@ func (r *Runner) request(ctx context.Context, d *bus.Delivery) error {
 func (r *Runner) start(ctx context.Context, d *bus.Delivery, req *event.RunRequest, named bool) (err error) {
 	definition := r.definitions.current()
 	if req.Definition != "" {
-		if definition, err = r.definitions.get(ctx, req.Definition); err != nil {
+		if definition, err = r.definitions.get(ctx, req.Definition); isPoison(err) {
+			err = &poison{err: err, run: req.RunID, trigger: requestTrigger(d)}
+		}
+		if err != nil {
 			return err
 		}
 	}
@@ -158,19 +161,25 @@ func (r *Runner) reject(ctx context.Context, d *bus.Delivery, req *event.RunRequ
 		return err
 	}
 	now := time.Now()
-	run := &event.Run{
-		ID: req.RunID, Workflow: req.Workflow, Status: event.StatusRejected, CreatedAt: req.RequestedAt, StartedAt: now, EndedAt: now,
-		Error:   &event.RunError{Code: "rejected", Message: reason.Error()},
-		Request: req.Seq, ReplyTo: req.ReplyTo, Parent: req.Parent, Version: engine.Version,
-	}
-	if input, err := value.Decode(req.Input); err == nil && input != nil {
-		run.Input, _ = value.Encode(input)
-	}
+	run := unborn(req, event.StatusRejected, now, &event.RunError{Code: "rejected", Message: reason.Error()})
+	run.StartedAt = now
 	if _, _, err := r.journal.Save(ctx, run, 0); err != nil && !errors.Is(err, journal.ErrConflict) {
 		return err
 	}
 	r.metrics.ended.WithLabelValues("", string(event.StatusRejected)).Inc()
 	return r.rejected(ctx, run, now)
+}
+
+// unborn is the document of a run that has ended before it began.
+func unborn(req *event.RunRequest, status event.Status, now time.Time, reason *event.RunError) *event.Run {
+	run := &event.Run{
+		ID: req.RunID, Workflow: req.Workflow, Status: status, CreatedAt: req.RequestedAt, EndedAt: now, Error: reason,
+		Request: req.Seq, ReplyTo: req.ReplyTo, Parent: req.Parent, Version: engine.Version,
+	}
+	if input, err := value.Decode(req.Input); err == nil && input != nil {
+		run.Input, _ = value.Encode(input)
+	}
+	return run
 }
 
 // rejected tells those who asked for a run, or watch, that it was rejected.

@@ -41,9 +41,10 @@ type bench struct {
 	url string // of the outside service
 
 	config   runner.Config
-	registry *prometheus.Registry // of the runner that was started last
-	runner   *runner.Runner       // the one that was started last
-	stop     func()               // stops the first runner
+	getenv   func(string) (string, bool) // of the runners; nil: no variable is set
+	registry *prometheus.Registry        // of the runner that was started last
+	runner   *runner.Runner              // the one that was started last
+	stop     func()                      // stops the first runner
 
 	mu    sync.Mutex
 	calls []call
@@ -101,9 +102,11 @@ func (b *bench) start(file string) (stop func()) {
 	doc := b.document(file)
 	b.config.ShutdownGrace = 2 * time.Second
 	b.registry = prometheus.NewRegistry()
-	r := runner.New(b.config, runner.Deps{
-		Bus: b.bus, Document: doc, Registry: b.registry, Getenv: func(string) (string, bool) { return "", false },
-	})
+	getenv := b.getenv
+	if getenv == nil {
+		getenv = func(string) (string, bool) { return "", false }
+	}
+	r := runner.New(b.config, runner.Deps{Bus: b.bus, Document: doc, Registry: b.registry, Getenv: getenv})
 	b.runner = r
 	ctx, cancel := context.WithCancel(context.Background())
 	done := make(chan error, 1)

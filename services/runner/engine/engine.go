@@ -33,6 +33,14 @@ type World struct {
 	Static   expr.Scope // env, gateway, listener
 }
 
+// workflow gives the workflow with this id; nil where there is none, or no document.
+func (w World) workflow(id string) *compose.Workflow {
+	if w.Document == nil {
+		return nil
+	}
+	return w.Document.Workflow(id)
+}
+
 // Advance gives the run after the event, and what is to be done then. The run given is not changed; it is nil before
 // Requested. An event that changes nothing gives the same run and no commands. An error means that the run
 // and the event do not belong together; what goes wrong in a run is part of the run.
@@ -46,9 +54,12 @@ func Advance(w World, run *event.Run, ev Event) (*event.Run, []Command, error) {
 	if run == nil {
 		return nil, nil, fmt.Errorf("%T without a run", ev)
 	}
-	workflow := w.Document.Workflow(run.Workflow)
+	workflow := w.workflow(run.Workflow)
 	if workflow == nil {
-		return nil, nil, fmt.Errorf("run %s: its definition has no workflow %q", run.ID, run.Workflow)
+		if !ends(ev) {
+			return nil, nil, fmt.Errorf("run %s: its definition has no workflow %q", run.ID, run.Workflow)
+		}
+		workflow = outline(run)
 	}
 	s := newStep(w, workflow, run, ev.at())
 	switch ev := ev.(type) {
@@ -80,8 +91,11 @@ func Advance(w World, run *event.Run, ev Event) (*event.Run, []Command, error) {
 		s.trigger = ev.Trigger
 		s.notYet()
 	case Cancelled:
-		s.trigger = "cancel"
+		s.trigger = CancelTrigger
 		s.cancel(ev)
+	case Abandoned:
+		s.trigger = ev.Trigger
+		s.abandon(ev)
 	default:
 		return nil, nil, fmt.Errorf("unknown event %T", ev)
 	}
@@ -93,7 +107,7 @@ func Advance(w World, run *event.Run, ev Event) (*event.Run, []Command, error) {
 }
 
 func begin(w World, req Requested) (*event.Run, []Command, error) {
-	workflow := w.Document.Workflow(req.Request.Workflow)
+	workflow := w.workflow(req.Request.Workflow)
 	if workflow == nil {
 		return nil, nil, fmt.Errorf("no workflow %q", req.Request.Workflow)
 	}
@@ -427,18 +441,6 @@ func (s *step) letGo(def *compose.Job, job *event.Job) {
 	s.endWaits(def, job)
 }
 
-func (s *step) cancel(ev Cancelled) {
-	if s.run.Status.Ended() {
-		s.repeat()
-		return
-	}
-	message := ev.Reason
-	if message == "" {
-		message = "cancelled on request"
-	}
-	s.end(event.StatusCancelled, &event.RunError{Code: CodeCancelled, Message: message})
-}
-
 // retry makes an ended run go on: what has completed stays, the rest is run again.
 func (s *step) retry(ev Retried) {
 	switch {
@@ -451,11 +453,29 @@ func (s *step) retry(ev Retried) {
 	s.changed = true
 	s.run.Status, s.run.Error, s.run.EndedBy, s.run.RetriedBy = event.StatusRunning, nil, "", s.trigger
 	s.run.EndedAt, s.run.RetriedAt = time.Time{}, s.now
+	if s.run.StartedAt.IsZero() && s.run.Turn == nil && !s.checkInput() {
+		return
+	}
 	if s.workflow.Concurrency != nil {
 		s.enqueue(ev.Request)
 		return
 	}
+	if s.run.StartedAt.IsZero() {
+		s.run.StartedAt = s.now
+		s.notify(event.Notice{Event: event.RunStarted})
+	}
 	s.goOn()
+}
+
+// checkInput does for a run that was given up before it began what is done of others before.
+func (s *step) checkInput() (ok bool) {
+	input, err := CheckInput(s.workflow, s.run.Input)
+	if err != nil {
+		s.end(event.StatusFailed, &event.RunError{Code: CodeInput, Message: err.Error()})
+		return false
+	}
+	s.run.Input = input
+	return true
 }
 
 // goOn begins again with the jobs that did not complete.
@@ -479,43 +499,4 @@ func (s *step) goOn() {
 	for _, def := range called {
 		s.call(def)
 	}
-}
-
-// largest is what a value may have of a run that has become too large.
-const largest = 16 << 10
-
-// overgrown ends a run whose document cannot be kept, and takes out of it what is large.
-func (s *step) overgrown(ev Overgrown) {
-	if s.run.Status.Ended() {
-		s.run.Status = event.StatusRunning // it has ended only here
-	}
-	for id := range s.run.Jobs {
-		job := s.job(id)
-		job.Input, job.Output, job.Progress = cut(job.Input), cut(job.Output), cut(job.Progress)
-		for _, a := range job.Attempts {
-			a.Response, a.Output = cut(a.Response), cut(a.Output)
-			for _, w := range waits(a) {
-				w.Results = nil
-			}
-			if a.Error != nil {
-				e := *a.Error
-				e.Data = cut(e.Data)
-				a.Error = &e
-			}
-		}
-		if job.Error != nil {
-			e := *job.Error
-			e.Data = cut(e.Data)
-			job.Error = &e
-		}
-	}
-	s.run.Input, s.run.Output = cut(s.run.Input), nil
-	s.end(event.StatusFailed, &event.RunError{Code: CodeTooLarge, Message: ev.Message})
-}
-
-func cut(raw json.RawMessage) json.RawMessage {
-	if len(raw) <= largest {
-		return raw
-	}
-	return json.RawMessage(fmt.Sprintf(`"(%d bytes left out)"`, len(raw)))
 }

@@ -429,7 +429,7 @@ func TestAdvanceRefuses(t *testing.T) {
 		"another workflow": func() error {
 			other := *run
 			other.Workflow = "gone"
-			_, _, err := engine.Advance(w, &other, engine.Cancelled{})
+			_, _, err := engine.Advance(w, &other, engine.Expired{})
 			return err
 		},
 	} {

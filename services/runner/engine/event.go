@@ -94,6 +94,14 @@ type Overgrown struct {
 	At      time.Time
 }
 
+// Abandoned says that the message Trigger, which was to carry the run on, was given up. Like Cancelled it can be applied
+// without the run's definition.
+type Abandoned struct {
+	Message string
+	Trigger string
+	At      time.Time
+}
+
 // Retried makes a run that has failed, or was cancelled, go on with the jobs that did not complete.
 type Retried struct {
 	Request uint64 // the place of the request that asks for it
@@ -114,6 +122,7 @@ func (e CalledBack) at() time.Time  { return e.At }
 func (e Expired) at() time.Time     { return e.At }
 func (e Refused) at() time.Time     { return e.At }
 func (e Overgrown) at() time.Time   { return e.At }
+func (e Abandoned) at() time.Time   { return e.At }
 func (e Retried) at() time.Time     { return e.At }
 func (e Cancelled) at() time.Time   { return e.At }
 

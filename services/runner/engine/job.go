@@ -21,6 +21,8 @@ const (
 	CodeOutput     = "output_expression" // an output could not be evaluated
 	CodeConflict   = "wait_conflict"     // another run waits for the same id
 	CodeTooLarge   = "too_large"         // more than can be kept
+	CodeGivenUp    = "given_up"          // no runner could carry the run on
+	CodeInput      = "input"             // it is not what the workflow takes
 	CodeLoop       = "max_run_count"     // a job was routed to too often
 )
 

@@ -1,0 +1,96 @@
+package engine
+
+import (
+	"encoding/json"
+	"fmt"
+	"maps"
+	"slices"
+
+	"github.com/switchbackhq/switchback/pkg/compose"
+	"github.com/switchbackhq/switchback/pkg/event"
+)
+
+// ends tells whether an event only ends a run: for that its definition, which may be lost, is not needed.
+func ends(ev Event) bool {
+	switch ev.(type) {
+	case Cancelled, Abandoned, Overgrown:
+		return true
+	default:
+		return false
+	}
+}
+
+// outline is a workflow with what is needed to end a run whose definition is not at hand.
+func outline(run *event.Run) *compose.Workflow {
+	w := &compose.Workflow{ID: run.Workflow}
+	for _, id := range slices.Sorted(maps.Keys(run.Jobs)) {
+		if each, i, ok := itemOf(id); ok && run.Jobs[each] != nil && i < run.Jobs[each].Items {
+			continue
+		}
+		w.Jobs = append(w.Jobs, &compose.Job{ID: id, ForEach: &compose.ForEach{}})
+	}
+	return w
+}
+
+// CancelTrigger is what a run that was cancelled has been ended by.
+const CancelTrigger = "cancel"
+
+func (s *step) cancel(ev Cancelled) {
+	if s.run.Status.Ended() {
+		s.repeat()
+		return
+	}
+	message := ev.Reason
+	if message == "" {
+		message = "cancelled on request"
+	}
+	s.end(event.StatusCancelled, &event.RunError{Code: CodeCancelled, Message: message})
+}
+
+// abandon ends a run that no runner could carry on.
+func (s *step) abandon(ev Abandoned) {
+	if s.run.Status.Ended() {
+		s.repeat()
+		return
+	}
+	s.end(event.StatusFailed, &event.RunError{Code: CodeGivenUp, Message: ev.Message})
+}
+
+// largest is what a value may have of a run that has become too large.
+const largest = 16 << 10
+
+// overgrown ends a run whose document cannot be kept, and takes out of it what is large.
+func (s *step) overgrown(ev Overgrown) {
+	if s.run.Status.Ended() {
+		s.run.Status = event.StatusRunning // it has ended only here
+	}
+	for id := range s.run.Jobs {
+		job := s.job(id)
+		job.Input, job.Output, job.Progress = cut(job.Input), cut(job.Output), cut(job.Progress)
+		for _, a := range job.Attempts {
+			a.Response, a.Output = cut(a.Response), cut(a.Output)
+			for _, w := range waits(a) {
+				w.Results = nil
+			}
+			if a.Error != nil {
+				e := *a.Error
+				e.Data = cut(e.Data)
+				a.Error = &e
+			}
+		}
+		if job.Error != nil {
+			e := *job.Error
+			e.Data = cut(e.Data)
+			job.Error = &e
+		}
+	}
+	s.run.Input, s.run.Output = cut(s.run.Input), nil
+	s.end(event.StatusFailed, &event.RunError{Code: CodeTooLarge, Message: ev.Message})
+}
+
+func cut(raw json.RawMessage) json.RawMessage {
+	if len(raw) <= largest {
+		return raw
+	}
+	return json.RawMessage(fmt.Sprintf(`"(%d bytes left out)"`, len(raw)))
+}

@@ -1,0 +1,87 @@
+package engine_test
+
+import (
+	"encoding/json"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/switchbackhq/switchback/pkg/compose"
+	"github.com/switchbackhq/switchback/pkg/event"
+	"github.com/switchbackhq/switchback/services/runner/engine"
+)
+
+// TestARunEndsWithoutItsDefinition as it does with it, at every point of every recorded run: only the workflow for its failure is
+// not known then.
+func TestARunEndsWithoutItsDefinition(t *testing.T) {
+	files, err := filepath.Glob("testdata/recorded/next/*.json")
+	if err != nil || len(files) == 0 {
+		t.Fatalf("nothing is recorded: %v", err)
+	}
+	w := readWorld(t, filepath.Join("testdata", "recorded", next, "switchback.yaml"))
+	ended := 0
+	for _, file := range files {
+		for i, doc := range readRecording(t, file).Documents {
+			run := new(event.Run)
+			if err := json.Unmarshal(doc, run); err != nil {
+				t.Fatal(err)
+			}
+			at := t0.AddDate(1, 0, 0)
+			for _, ev := range []engine.Event{
+				engine.Abandoned{Message: "no", Trigger: "callback:7", At: at},
+				engine.Cancelled{At: at},
+				engine.Abandoned{Message: "no", Trigger: run.EndedBy, At: at}, // once more, where it has ended
+			} {
+				with, all, err := engine.Advance(w, run, ev)
+				if err != nil {
+					t.Fatal(err)
+				}
+				without, fewer, err := engine.Advance(engine.World{}, run, ev)
+				if err != nil {
+					t.Fatal(err)
+				}
+				if d := cmp.Diff(plain(t, encode(t, with)), plain(t, encode(t, without))); d != "" {
+					t.Errorf("%s, document %d, %T: (-with +without)\n%s", file, i, ev, d)
+				}
+				if d := cmp.Diff(toEnd(t, all), toEnd(t, fewer)); d != "" {
+					t.Errorf("%s, document %d, %T: the commands (-with +without)\n%s", file, i, ev, d)
+				}
+				if !run.Status.Ended() {
+					ended++
+					if !with.Status.Ended() || with.Error == nil || with.EndedAt != at {
+						t.Errorf("%s, document %d, %T: it is %s: %+v", file, i, ev, with.Status, with.Error)
+					}
+				}
+			}
+		}
+	}
+	if ended < 100 {
+		t.Errorf("only %d have ended", ended)
+	}
+}
+
+// toEnd are commands in no order, without those that begin something, or do again what a later look would end.
+func toEnd(t *testing.T, commands []engine.Command) []string {
+	t.Helper()
+	all := slices.DeleteFunc(allOf(t, commands), func(c string) bool { return strings.HasPrefix(c, "start ") })
+	slices.Sort(all)
+	return all
+}
+
+func TestARunThatWasGivenUpBeforeItBegan(t *testing.T) {
+	w := world(component(0), job("a"))
+	unborn := &event.Run{ID: "r", Workflow: "w", Status: event.StatusFailed, EndedBy: "request:7", Input: json.RawMessage(`{}`)}
+	retried := engine.Retried{Request: 8, Trigger: "request:8", At: t0}
+	run, commands, err := engine.Advance(w, unborn, retried)
+	if err != nil || run.Status != event.StatusRunning || run.StartedAt != t0 || len(commands) == 0 {
+		t.Errorf("%+v, %v, %v", run, commands, err)
+	}
+	w.Document.Workflows[0].Inputs = append(w.Document.Workflows[0].Inputs, &compose.Input{Name: "n", Required: true})
+	run, _, err = engine.Advance(w, unborn, retried)
+	if err != nil || run.Status != event.StatusFailed || run.Error == nil || run.Error.Code != "input" || run.RetriedBy != "request:8" {
+		t.Errorf("%+v, %v", run, err)
+	}
+}
