@@ -51,7 +51,7 @@ func Run(w io.Writer, run *event.Run, now time.Time) error {
 		for _, r := range rows {
 			b.WriteString("  " + r.Line(width, 0, -1, false) + "\n")
 			for _, a := range run.Jobs[r.Job].Attempts {
-				attempt(&b, a, now)
+				attempt(&b, a, run.Jobs[r.Job].Status.Ended(), now)
 			}
 		}
 	}
@@ -75,7 +75,7 @@ func Queued(run *event.Run, now time.Time) string {
 	return "its turn" + of + "; gives up " + Relative(run.Turn.Deadline, now)
 }
 
-func attempt(b *strings.Builder, a *event.Attempt, now time.Time) {
+func attempt(b *strings.Builder, a *event.Attempt, over bool, now time.Time) {
 	for _, q := range a.Requests {
 		answer := q.Error
 		if answer == "" {
@@ -86,17 +86,21 @@ func attempt(b *strings.Builder, a *event.Attempt, now time.Time) {
 			fmt.Fprintf(b, "        told %s: %s\n", Clean(name), Clean(q.Addresses[name]))
 		}
 	}
-	if wait := a.Wait; wait != nil {
-		fmt.Fprintf(b, "      %s\n", waited(wait, now))
+	for _, wait := range append([]*event.WaitState{a.Wait}, a.More...) {
+		if wait != nil {
+			fmt.Fprintf(b, "      %s\n", waited(wait, over, now))
+		}
 	}
 	if a.Error != nil {
 		fmt.Fprintf(b, "      attempt %d: %s\n", a.Number, Clean(a.Error.Message))
 	}
 }
 
-func waited(w *event.WaitState, now time.Time) string {
+func waited(w *event.WaitState, over bool, now time.Time) string {
 	by := w.ResumedBy
 	switch {
+	case by == nil && over:
+		return "waited for " + Clean(w.ID) + ": it was not needed any more"
 	case by == nil:
 		return waiting(w, now)
 	case by.Timeout:
@@ -125,5 +129,5 @@ func section(b *strings.Builder, name string, raw json.RawMessage) {
 		text.Reset()
 		text.Write(raw)
 	}
-	fmt.Fprintf(b, "\n%s\n%s\n", name, text.String())
+	fmt.Fprintf(b, "\n%s\n%s\n", name, readable(text.Bytes()))
 }

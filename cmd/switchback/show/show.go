@@ -2,6 +2,7 @@
 package show
 
 import (
+	"bytes"
 	"encoding/json"
 	"fmt"
 	"io"
@@ -16,13 +17,44 @@ import (
 
 // JSON writes v indented by two spaces, with its digits and its <>& as they are.
 func JSON(w io.Writer, v any) error {
-	enc := json.NewEncoder(w)
+	var b bytes.Buffer
+	enc := json.NewEncoder(&b)
 	enc.SetEscapeHTML(false)
 	enc.SetIndent("", "  ")
-	if err := enc.Encode(v); err != nil {
+	err := enc.Encode(v)
+	if err == nil {
+		_, err = w.Write(readable(b.Bytes()))
+	}
+	if err != nil {
 		return fmt.Errorf("write JSON: %w", err)
 	}
 	return nil
+}
+
+// readable gives JSON with the <>& that encoding/json has escaped in a stored document. It changes the JSON given.
+func readable(raw []byte) []byte {
+	out := raw[:0]
+	for i := 0; i < len(raw); i++ {
+		if raw[i] != '\\' || i+1 == len(raw) {
+			out = append(out, raw[i])
+			continue
+		}
+		switch {
+		case bytes.HasPrefix(raw[i:], []byte(`\u0026`)):
+			out = append(out, '&')
+			i += 5
+		case bytes.HasPrefix(raw[i:], []byte(`\u003c`)):
+			out = append(out, '<')
+			i += 5
+		case bytes.HasPrefix(raw[i:], []byte(`\u003e`)):
+			out = append(out, '>')
+			i += 5
+		default:
+			out = append(out, raw[i], raw[i+1])
+			i++
+		}
+	}
+	return out
 }
 
 // Table writes rows in aligned columns under their heads. Cells are cleaned: what they hold may come from outside.

@@ -222,10 +222,11 @@ func TestRun(t *testing.T) {
 			Wait: &event.WaitState{ID: "r1.draw", Since: at(-3 * time.Second), Deadline: at(time.Hour), ResumedBy: &event.ResumedBy{
 				Seq: 7, Outcome: event.Succeeded, Endpoint: "POST /done", At: at(-time.Second),
 			}},
+			More: []*event.WaitState{{ID: "other", Since: at(-3 * time.Second), Deadline: at(time.Hour)}},
 		}},
 	})
 	run.Workflow, run.Status, run.CreatedAt, run.EndedAt = "paint", event.StatusCompleted, at(-3*time.Second), at(-time.Second)
-	run.Output = json.RawMessage(`{"n":12345678901234567890}`)
+	run.Output = json.RawMessage(`{"n":12345678901234567890,"s":"a\u003cb\u003e\u0026c\\u0026"}`)
 	var b strings.Builder
 	if err := Run(&b, run, now); err != nil {
 		t.Fatal(err)
@@ -242,10 +243,12 @@ Jobs
       POST http://127.0.0.1:9100/images: 202 in 12ms
         told gateway:8090.public_url: https://a.example
       waited 2.0s for r1.draw: callback 7 (succeeded) from POST /done
+      waited for other: it was not needed any more
 
 Output
 {
-  "n": 12345678901234567890
+  "n": 12345678901234567890,
+  "s": "a<b>&c\\u0026"
 }
 `
 	if diff := cmp.Diff(want, b.String()); diff != "" {
@@ -265,10 +268,10 @@ func TestTableIsClean(t *testing.T) {
 
 func TestJSON(t *testing.T) {
 	var b bytes.Buffer
-	if err := JSON(&b, map[string]any{"a": json.RawMessage(`{"x":"<&>","n":1.10}`)}); err != nil {
+	if err := JSON(&b, map[string]any{"a": json.RawMessage(`{"x":"<\u0026>\\u0026","n":1.10}`)}); err != nil {
 		t.Fatal(err)
 	}
-	if got, want := b.String(), "{\n  \"a\": {\n    \"x\": \"<&>\",\n    \"n\": 1.10\n  }\n}\n"; got != want {
+	if got, want := b.String(), "{\n  \"a\": {\n    \"x\": \"<&>\\\\u0026\",\n    \"n\": 1.10\n  }\n}\n"; got != want {
 		t.Errorf("got %q, want %q", got, want)
 	}
 }
