@@ -224,7 +224,7 @@ func operatorAdd(c *invocation, a []any) (any, error) {
 		return s + t, c.grow(len(s) + len(t))
 	case left && a[1] != nil || right && a[0] != nil:
 		return nil, &mistake{fmt.Sprintf("%s is %s and %s %s, but \"+\" adds two numbers or joins two texts",
-			c.arg(0), kindOf(a[0]), c.arg(1), kindOf(a[1])), "int(…) and float(…) make a number of a text, string(…) makes a text"}
+			c.arg(0), KindOf(a[0]), c.arg(1), KindOf(a[1])), "int(…) and float(…) make a number of a text, string(…) makes a text"}
 	case left:
 		return nil, c.fail(1, a[1], "a text beside a text")
 	case right:

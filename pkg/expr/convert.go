@@ -110,7 +110,7 @@ func toNumber(v any) (any, error) {
 	}
 	s, ok := v.(string)
 	if !ok {
-		return nil, errors.New(kindOf(v) + ", not a number")
+		return nil, errors.New(KindOf(v) + ", not a number")
 	}
 	return parseNumber(s)
 }
@@ -179,7 +179,7 @@ func toBoolean(v any) (any, error) {
 	}
 	s, ok := v.(string)
 	if !ok {
-		return nil, errors.New(kindOf(v) + ", not a boolean")
+		return nil, errors.New(KindOf(v) + ", not a boolean")
 	}
 	switch strings.ToLower(strings.TrimSpace(s)) {
 	case "true", "1", "yes", "on":
@@ -190,8 +190,8 @@ func toBoolean(v any) (any, error) {
 	return nil, errors.New("neither true nor false")
 }
 
-// kindOf names what a value is.
-func kindOf(v any) string {
+// KindOf names what a value is.
+func KindOf(v any) string {
 	switch v.(type) {
 	case nil:
 		return "null"

@@ -211,7 +211,7 @@ func fromPairs(c *invocation, a []any) (any, error) {
 		}
 		switch pair[0].(type) {
 		case nil, []any, map[string]any:
-			return nil, &mistake{"fromPairs: a key is " + kindOf(pair[0]), ""}
+			return nil, &mistake{"fromPairs: a key is " + KindOf(pair[0]), ""}
 		}
 		out[value.Text(plain(pair[0]))] = pair[1]
 	}

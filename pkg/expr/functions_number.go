@@ -110,7 +110,7 @@ func (c *invocation) gather(to []any, a []any, depth int) ([]any, error) {
 		case value.IsNumber(v):
 			to = append(to, v)
 		default:
-			return nil, &mistake{c.name + "() needs numbers, but is given " + kindOf(v), ""}
+			return nil, &mistake{c.name + "() needs numbers, but is given " + KindOf(v), ""}
 		}
 	}
 	return to, nil
@@ -137,7 +137,7 @@ func sum(c *invocation, l []any) (any, error) {
 	total := any(int64(0))
 	for _, v := range l {
 		if !value.IsNumber(v) && !isTime(v) {
-			return nil, &mistake{"sum() needs numbers, but an item is " + kindOf(v), ""}
+			return nil, &mistake{"sum() needs numbers, but an item is " + KindOf(v), ""}
 		}
 		if isTime(v) && total == any(int64(0)) {
 			total = v

@@ -133,7 +133,7 @@ func join(c *invocation, a []any) (any, error) {
 	for i, v := range arg[[]any](a, 0) {
 		switch v.(type) {
 		case nil, []any, map[string]any:
-			return nil, &mistake{"join: an item is " + kindOf(v) + ", not a text", ""}
+			return nil, &mistake{"join: an item is " + KindOf(v) + ", not a text", ""}
 		}
 		s := value.Text(plain(v))
 		if err := c.grow(len(s) + len(between)); err != nil {

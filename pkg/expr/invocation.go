@@ -57,7 +57,7 @@ type invocation struct {
 func (c *invocation) fail(i int, v any, needs string) error {
 	which := c.arg(i)
 	named := i < len(c.args) && c.args[i] != ""
-	is, hint := kindOf(v), ""
+	is, hint := KindOf(v), ""
 	switch {
 	case v == nil && named:
 		instead := `""`

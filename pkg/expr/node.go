@@ -87,7 +87,7 @@ func (n mapping) eval(s Scope) (any, error) {
 		case v != nil:
 			from, ok := v.(map[string]any)
 			if !ok {
-				return nil, fault.New(fault.Unusable, e.name+" is "+kindOf(v)+", and only a map can be spread into a map", "")
+				return nil, fault.New(fault.Unusable, e.name+" is "+KindOf(v)+", and only a map can be spread into a map", "")
 			}
 			maps.Copy(m, from)
 		}
@@ -128,7 +128,7 @@ func (n list) eval(s Scope) (any, error) {
 		case v != nil:
 			items, ok := v.([]any)
 			if !ok {
-				return nil, fault.New(fault.Unusable, e.name+" is "+kindOf(v)+", and only a list can be spread into a list", "")
+				return nil, fault.New(fault.Unusable, e.name+" is "+KindOf(v)+", and only a list can be spread into a list", "")
 			}
 			l = append(l, items...)
 		}

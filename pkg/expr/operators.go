@@ -246,7 +246,7 @@ func member(_ *invocation, a []any) (any, error) {
 // method lets only times and durations have methods.
 func method(c *invocation, a []any) (any, error) {
 	if !isTime(a[0]) {
-		return nil, &mistake{c.arg(0) + " is " + kindOf(a[0]) + ", and " + c.name + "() is for times and durations", "functions are called as NAME(VALUE)"}
+		return nil, &mistake{c.arg(0) + " is " + KindOf(a[0]) + ", and " + c.name + "() is for times and durations", "functions are called as NAME(VALUE)"}
 	}
 	return a[0], nil
 }

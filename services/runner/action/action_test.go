@@ -168,15 +168,44 @@ func TestRequest(t *testing.T) {
 func TestMultipart(t *testing.T) {
 	s := serve(t, http.StatusOK, "", "")
 	a := compose.Action{
-		URL: template(t, s.URL), Body: template(t, map[string]any{"name": "x", "n": int64(3)}),
+		URL: template(t, s.URL), Body: template(t, map[string]any{
+			"name": "x", "n": int64(3), "none": nil, "tags": []any{"a", "b"}, "meta": map[string]any{"filename": "no file"},
+			"doc":    map[string]any{"filename": "a b.txt", "content": "hello", "content_type": "text/plain"},
+			"images": []any{map[string]any{"filename": "1.png", "content": "AP8=", "encoding": "base64"}, map[string]any{"filename": "2.png", "content": ""}},
+		}),
 		Headers: template(t, map[string]any{"Content-Type": "multipart/form-data"}),
 	}
 	if acted, err := performer(t, action.Options{}).Perform(t.Context(), act(&a, `{}`), env{}); err != nil || acted.Err != nil {
 		t.Fatalf("perform: %v, %+v", err, acted.Err)
 	}
 	s.request.Body = io.NopCloser(strings.NewReader(s.body))
-	if s.request.FormValue("name") != "x" || s.request.FormValue("n") != "3" {
-		t.Errorf("form: %v", s.request.Form)
+	if err := s.request.ParseMultipartForm(1 << 20); err != nil {
+		t.Fatal(err)
+	}
+	form := s.request.MultipartForm
+	want := map[string][]string{"name": {"x"}, "n": {"3"}, "tags": {"a", "b"}, "meta": {`{"filename":"no file"}`}}
+	if diff := cmp.Diff(want, form.Value); diff != "" {
+		t.Errorf("fields (-want +got):\n%s", diff)
+	}
+	files := map[string]string{}
+	for name, list := range form.File {
+		for i, f := range list {
+			r, err := f.Open()
+			if err != nil {
+				t.Fatal(err)
+			}
+			data, err := io.ReadAll(r)
+			if err != nil {
+				t.Fatal(err)
+			}
+			files[fmt.Sprintf("%s %d %s %s", name, i, f.Filename, f.Header.Get("Content-Type"))] = string(data)
+		}
+	}
+	content := map[string]string{
+		"doc 0 a b.txt text/plain": "hello", "images 0 1.png application/octet-stream": "\x00\xff", "images 1 2.png application/octet-stream": "",
+	}
+	if diff := cmp.Diff(content, files); diff != "" {
+		t.Errorf("files (-want +got):\n%s", diff)
 	}
 }
 
@@ -279,11 +308,11 @@ func TestRedirectsKeepSecretsAtHome(t *testing.T) {
 		http.Redirect(w, r, foreign.URL, http.StatusTemporaryRedirect)
 	}))
 	defer home.Close()
-	a := compose.Action{URL: template(t, home.URL), Headers: template(t, map[string]any{"X-Api-Key": "secret", "Authorization": "Bearer secret"})}
+	a := compose.Action{URL: template(t, home.URL), Params: template(t, map[string]any{"key": "secret"}), Headers: template(t, map[string]any{"X-Api-Key": "secret", "Authorization": "Bearer secret"})}
 	if acted, err := performer(t, action.Options{}).Perform(t.Context(), act(&a, `{}`), env{}); err != nil || acted.Err != nil {
 		t.Fatalf("perform: %v, %+v", err, acted.Err)
 	}
-	if got == nil || got.Get("X-Api-Key") != "" || got.Get("Authorization") != "" || got.Get(action.IdempotencyKey) != "" {
+	if got == nil || got.Get("X-Api-Key") != "" || got.Get("Authorization") != "" || got.Get(action.IdempotencyKey) != "" || got.Get("Referer") != "" {
 		t.Errorf("another host was sent %v", got)
 	}
 }

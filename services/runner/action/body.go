@@ -2,15 +2,18 @@ package action
 
 import (
 	"bytes"
+	"encoding/base64"
 	"encoding/json"
 	"fmt"
 	"maps"
 	"mime"
 	"mime/multipart"
+	"net/textproto"
 	"net/url"
 	"slices"
 	"strings"
 
+	"github.com/switchbackhq/switchback/pkg/expr"
 	"github.com/switchbackhq/switchback/pkg/value"
 )
 
@@ -29,12 +32,12 @@ func encodeBody(body any, bodyType, contentType string) (payload []byte, newType
 	switch bodyType {
 	case "form":
 		if !isMap {
-			return nil, "", fmt.Errorf("a form is made of a map, and this is %T", body)
+			return nil, "", fmt.Errorf("a form is made of a map, and this is %s", expr.KindOf(body))
 		}
 		return []byte(form(m).Encode()), orDefault(contentType, "application/x-www-form-urlencoded"), nil
 	case "multipart":
 		if !isMap {
-			return nil, "", fmt.Errorf("a form is made of a map, and this is %T", body)
+			return nil, "", fmt.Errorf("a form is made of a map, and this is %s", expr.KindOf(body))
 		}
 		return multipartForm(m)
 	case "raw":
@@ -77,34 +80,65 @@ func isJSON(kind string) bool {
 func form(m map[string]any) url.Values {
 	values := url.Values{}
 	for name, v := range m {
-		list, ok := v.([]any)
-		if !ok {
-			list = []any{v}
-		}
-		for _, item := range list {
-			if item != nil {
-				values.Add(name, value.Text(item))
-			}
+		for _, item := range each(v) {
+			values.Add(name, value.Text(item))
 		}
 	}
 	return values
+}
+
+// each gives what a field is sent with: once for each item of a list, and not at all where it is null.
+func each(v any) []any {
+	list, ok := v.([]any)
+	if !ok {
+		list = []any{v}
+	}
+	return slices.DeleteFunc(slices.Clone(list), func(item any) bool { return item == nil })
 }
 
 func multipartForm(m map[string]any) ([]byte, string, error) {
 	var buf bytes.Buffer
 	w := multipart.NewWriter(&buf)
 	for _, name := range sortedKeys(m) {
-		if m[name] == nil {
-			continue
-		}
-		if err := w.WriteField(name, value.Text(m[name])); err != nil {
-			return nil, "", fmt.Errorf("field %s: %w", name, err)
+		for _, v := range each(m[name]) {
+			if err := writePart(w, name, v); err != nil {
+				return nil, "", fmt.Errorf("field %s: %w", name, err)
+			}
 		}
 	}
 	if err := w.Close(); err != nil {
 		return nil, "", err
 	}
 	return buf.Bytes(), w.FormDataContentType(), nil
+}
+
+// writePart writes a field, or a file: a map with filename and content, which may say its content_type, and that the
+// content is base64, as binary responses are.
+func writePart(w *multipart.Writer, name string, v any) error {
+	file, _ := v.(map[string]any)
+	filename, isFile := file["filename"].(string)
+	if _, given := file["content"]; !isFile || !given {
+		return w.WriteField(name, value.Text(v))
+	}
+	content := []byte(value.Text(file["content"]))
+	if encoding := value.Text(file["encoding"]); encoding == "base64" {
+		decoded, err := base64.StdEncoding.DecodeString(string(content))
+		if err != nil {
+			return fmt.Errorf("its content is not base64: %w", err)
+		}
+		content = decoded
+	} else if encoding != "" {
+		return fmt.Errorf("its encoding is %q, and there is base64 only", encoding)
+	}
+	header := textproto.MIMEHeader{}
+	header.Set("Content-Disposition", multipart.FileContentDisposition(name, filename))
+	header.Set("Content-Type", orDefault(value.Text(file["content_type"]), "application/octet-stream"))
+	part, err := w.CreatePart(header)
+	if err != nil {
+		return err
+	}
+	_, err = part.Write(content)
+	return err
 }
 
 func sortedKeys(m map[string]any) []string { return slices.Sorted(maps.Keys(m)) }

@@ -38,7 +38,7 @@ func NewTransport() *http.Transport {
 	}
 }
 
-// checkRedirect follows redirects as net/http does, but another host gets none of the request's own headers: net/http
+// checkRedirect follows redirects as net/http does, but another host gets none of the request's own headers, nor its address: net/http
 // itself holds back Authorization and cookies only, and keys travel in headers of any name.
 func checkRedirect(req *http.Request, via []*http.Request) error {
 	if len(via) >= 10 {
@@ -46,6 +46,7 @@ func checkRedirect(req *http.Request, via []*http.Request) error {
 	}
 	first := via[0]
 	if req.URL.Host != first.URL.Host || first.URL.Scheme == "https" && req.URL.Scheme != "https" {
+		req.Header.Del("Referer") // set by net/http: the whole address before, with the keys in its query
 		for name := range first.Header {
 			if name != "User-Agent" && name != "Accept" && name != "Content-Type" {
 				req.Header.Del(name)

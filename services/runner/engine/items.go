@@ -7,6 +7,7 @@ import (
 
 	"github.com/switchbackhq/switchback/pkg/compose"
 	"github.com/switchbackhq/switchback/pkg/event"
+	"github.com/switchbackhq/switchback/pkg/expr"
 )
 
 // maxItems bounds the items of one for-each: all of them are in the run document.
@@ -24,7 +25,7 @@ func (s *step) list(def *compose.Job) ([]any, error) {
 	case []any:
 		return items, nil
 	default:
-		return nil, fmt.Errorf("the input of a %s is a list, and this is %T", def.Type, input)
+		return nil, fmt.Errorf("the input of a %s is a list, and this is %s", def.Type, expr.KindOf(input))
 	}
 }
 
