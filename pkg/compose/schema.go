@@ -176,7 +176,11 @@ func actionDefinition() definition {
 // workflowDefinition lets a workflow hold its only job's fields.
 func workflowDefinition() definition {
 	def := workflowShape().definition().beside(jobShape().definition())
-	def.properties["input"] = schema{"description": def.properties["input"]["description"]}
+	// The second is a job's, and may be anything.
+	def.properties["input"] = schema{
+		"description": def.properties["input"]["description"],
+		"anyOf":       []any{schema{"type": "object", "additionalProperties": ref(inputShape)}, schema{}},
+	}
 	return def
 }
 

@@ -90,7 +90,7 @@ func (d *decoder) compile(n *node, in scope) *expr.Template {
 	for _, p := range problems {
 		at := n.at(p.Path)
 		hint := p.Hint
-		if elsewhere := d.elsewhere(p.Message); elsewhere != "" {
+		if elsewhere := d.elsewhere(p.Message, in); elsewhere != "" {
 			hint = elsewhere
 		}
 		d.report(&d.problems, d.within(at, p.Offset), at.path, p.Message, hint)
@@ -102,7 +102,7 @@ func (d *decoder) compile(n *node, in scope) *expr.Template {
 }
 
 // elsewhere says where a source is known that is not known here.
-func (d *decoder) elsewhere(message string) string {
+func (d *decoder) elsewhere(message string, in scope) string {
 	name, ok := strings.CutPrefix(message, "unknown source ")
 	if !ok {
 		return ""
@@ -116,6 +116,9 @@ func (d *decoder) elsewhere(message string) string {
 	}
 	if len(where) == 0 {
 		return ""
+	}
+	if in.name == d.scopes.env.name {
+		return "it is read once, when the file is loaded: only ${env.…} is known in it"
 	}
 	return "${" + name + "} is known in " + strings.Join(where, ", ")
 }

@@ -14,7 +14,7 @@ func workflowShape() shape[Workflow] {
 		text("id", "Its name, where workflows are a list.", func(w *Workflow) *string { return &w.ID }),
 		text("title", "What people call it.", func(w *Workflow) *string { return &w.Title }),
 		text("description", "What it does.", func(w *Workflow) *string { return &w.Description }),
-		special("input", "The fields of a run's input, each {type, required, default, enum, description}.", schema{"type": "object"},
+		special("input", "The fields of a run's input, or, where its one job is written right here, that job's input.", schema{"type": "object"},
 			readInputs),
 		template("output", "The run's output; the terminal job's where it is not given.", sc.whole, func(w *Workflow) **expr.Template { return &w.Output }),
 		span("timeout", "How long a run may take.", func(w *Workflow) *time.Duration { return &w.Timeout }),
@@ -75,7 +75,7 @@ func inputShape() shape[Input] {
 		}}
 	}
 	return shape[Input]{
-		name: "input", doc: "A field of a run's input.",
+		name: "input", doc: "A field of a run's input: what it must be is checked before the run is accepted.",
 		fields: []field[Input]{
 			kindOf,
 			toggle("required", "It must be there.", func(i *Input) *bool { return &i.Required }).or("false"),

@@ -194,7 +194,7 @@ func (a *activation) apply(ev engine.Event) error {
 	}
 	if a.world.Document == nil && a.definition != nil {
 		resolver := a.r.resolver(a.definition)
-		a.world = engine.World{Document: a.definition.doc, Static: resolver.Scope(a.outside)}
+		a.world = engine.World{Document: a.definition.doc, Static: resolver.Scope(a.outside), WaitTimeout: a.r.cfg.WaitTimeout}
 	}
 	run, commands, err := engine.Advance(a.world, a.run, ev)
 	if err != nil {

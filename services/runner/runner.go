@@ -32,6 +32,8 @@ type Config struct {
 	MaxConcurrentRuns int `koanf:"max_concurrent_runs"`
 	// KeepRuns is how long ended runs are kept; default 7 d.
 	KeepRuns time.Duration `koanf:"-"`
+	// WaitTimeout is how long a wait may take for which the file says nothing; default 24 h.
+	WaitTimeout time.Duration `koanf:"wait_timeout"`
 	// GatewayWait is how long a run waits for a gateway that is not up; default 60 s.
 	GatewayWait time.Duration `koanf:"gateway_wait"`
 	// ListenerHost is the host at which listeners are reached that have neither a public_url nor a gateway: a proxy's

@@ -31,6 +31,8 @@ const fewCommands = 8
 type World struct {
 	Document *compose.Document
 	Static   expr.Scope // env, gateway, listener
+	// WaitTimeout bounds a wait that names no time of its own; 0: DefaultWaitTimeout.
+	WaitTimeout time.Duration
 }
 
 // workflow gives the workflow with this id; nil where there is none, or no document.

@@ -164,6 +164,12 @@ func TestAdvance(t *testing.T) {
 			commands: []string{"park r.a until 24h0m0s used 0"},
 		},
 		{
+			name:   "a wait's time where the file gives none may be set",
+			world:  func() engine.World { w := world(component(0), job("a")); w.WaitTimeout = time.Hour; return w }(),
+			events: []engine.Event{requested(t0), responded("a", 1, after(second))}, states: "waiting a=waiting",
+			commands: []string{"park r.a until 1h0m0s used 0"},
+		},
+		{
 			name: "the component's timeout bounds the wait", world: world(component(time.Minute), job("a")),
 			events: []engine.Event{requested(t0), responded("a", 1, after(second))}, states: "waiting a=waiting",
 			commands: []string{"park r.a until 1m0s used 0"},

@@ -165,13 +165,18 @@ func (s *step) action(def *compose.Job) *compose.Action {
 
 // deadline bounds the last attempt at a job.
 func (s *step) deadline(def *compose.Job, job *event.Job) time.Time {
-	return s.limit(def, job, last(job).StartedAt.Add(invocationLimit(def, s.action(def))))
+	return s.limit(def, job, last(job).StartedAt.Add(s.invocationLimit(def)))
 }
 
-func invocationLimit(def *compose.Job, action *compose.Action) time.Duration {
+func (s *step) invocationLimit(def *compose.Job) time.Duration {
+	wait := s.world.WaitTimeout
+	if wait <= 0 {
+		wait = DefaultWaitTimeout
+	}
+	action := s.action(def)
 	switch {
 	case def.Type == compose.JobWait || def.Type == compose.JobWorkflow:
-		return DefaultWaitTimeout
+		return wait
 	case def.Type == compose.JobDelay:
 		return forever
 	case action == nil:
@@ -179,7 +184,7 @@ func invocationLimit(def *compose.Job, action *compose.Action) time.Duration {
 	case action.Timeout > 0:
 		return action.Timeout
 	case action.Completion.Kind == compose.CompleteCallback:
-		return DefaultWaitTimeout
+		return wait
 	default:
 		return DefaultTimeout
 	}

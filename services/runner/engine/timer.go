@@ -58,7 +58,7 @@ func (s *step) rang(ev Expired) bool {
 		case !job.RetryAt.IsZero():
 			s.again(def)
 		case s.noTimeLeft(def, job):
-			s.fail(def, job, Error{Code: CodeTimeout, Message: "the job's time was over before it was done", Permanent: true})
+			s.fail(def, job, Error{Code: CodeTimeout, Message: s.whoseTime(def) + " was over before the job was done", Permanent: true})
 		case a.Polls > 0:
 			a.Due, a.Trigger = time.Time{}, s.trigger
 			job.Status = event.StatusRunning
@@ -70,6 +70,14 @@ func (s *step) rang(ev Expired) bool {
 		return true
 	}
 	return false
+}
+
+// whoseTime names the timeout that leaves a job no time: its own, or the run's.
+func (s *step) whoseTime(def *compose.Job) string {
+	if t := s.workflow.Timeout; t > 0 && !s.begun().Add(t).After(s.now) {
+		return "the run's timeout of " + t.String()
+	}
+	return "the job's timeout of " + def.Timeout.String()
 }
 
 // delay begins a job that waits for a time.

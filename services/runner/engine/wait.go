@@ -65,7 +65,7 @@ func IDs(v any) (id string, more []string, err error) {
 // await makes the last attempt at a job wait for a callback.
 func (s *step) await(def *compose.Job, job *event.Job, w Wait) {
 	a := last(job)
-	deadline := a.StartedAt.Add(invocationLimit(def, s.action(def)))
+	deadline := a.StartedAt.Add(s.invocationLimit(def))
 	if w.Timeout > 0 {
 		deadline = s.now.Add(w.Timeout)
 		if action := s.action(def); action != nil && action.Timeout > 0 {
