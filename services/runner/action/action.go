@@ -92,7 +92,7 @@ func (p *Performer) Perform(ctx context.Context, act engine.Act, static Resolver
 	acted := engine.Acted{Job: act.Job.ID, Attempt: act.Attempt, Poll: act.Poll}
 	inner, cancel := context.WithDeadlineCause(ctx, act.Deadline, errDeadline)
 	defer cancel()
-	inv := &invocation{act: act, at: p.o.Now(), secrets: &secrets{}}
+	inv := &invocation{act: act, at: p.o.Now(), secrets: &engine.Secrets{}}
 	inv.static = bound{ctx: inner, resolver: static, secrets: inv.secrets}
 	do := p.perform
 	if act.Poll > 0 {
@@ -117,7 +117,7 @@ type invocation struct {
 	act      engine.Act
 	at       time.Time
 	static   expr.Scope
-	secrets  *secrets
+	secrets  *engine.Secrets
 	requests []event.Request
 }
 
@@ -129,6 +129,7 @@ func (p *Performer) perform(ctx context.Context, inv *invocation, acted *engine.
 	if acted.Input, err = raw(input); err != nil {
 		return err
 	}
+	acted.Input = inv.secrets.MaskJSON(acted.Input)
 	scope := inv.scope(input)
 	action := inv.act.Action
 	if action == nil {
@@ -154,7 +155,11 @@ func (p *Performer) perform(ctx context.Context, inv *invocation, acted *engine.
 		return err
 	}
 	scope.Response, scope.At = result, p.o.Now()
-	return finish(inv, scope, acted)
+	err = finish(inv, scope, acted)
+	if action.Type == compose.Logger {
+		acted.Output = inv.secrets.MaskJSON(acted.Output) // its input
+	}
+	return err
 }
 
 // scope is what the component's templates may refer to.
@@ -249,13 +254,13 @@ func (s asCallback) Resolve(ref *expr.Reference) (any, error) {
 type bound struct {
 	ctx      context.Context //nolint:containedctx // a template's scope has no context of its own
 	resolver Resolver
-	secrets  *secrets
+	secrets  *engine.Secrets
 }
 
 func (b bound) Resolve(ref *expr.Reference) (any, error) {
 	v, err := b.resolver.Resolve(b.ctx, ref)
 	if ref.Source == "env" && err == nil {
-		b.secrets.add(value.Text(v))
+		b.secrets.Add(value.Text(v))
 	}
 	return v, err
 }
@@ -276,9 +281,9 @@ func (inv *invocation) failure(ctx context.Context, err error) *engine.Error {
 		}
 	}
 	masked := *f
-	masked.Message = inv.secrets.mask(f.Message)
+	masked.Message = inv.secrets.Mask(f.Message)
 	if len(f.Data) > 0 {
-		masked.Data = json.RawMessage(inv.secrets.mask(string(f.Data)))
+		masked.Data = inv.secrets.MaskJSON(f.Data)
 	}
 	return &masked
 }

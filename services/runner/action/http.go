@@ -97,7 +97,7 @@ func (p *Performer) request(ctx context.Context, inv *invocation, m message, sco
 	ctx, cancel := context.WithTimeout(ctx, timeout)
 	defer cancel()
 	ctx, end := p.beginSpan(ctx, inv, req)
-	record := event.Request{Method: req.Method, URL: inv.secrets.mask(req.URL.Redacted()), At: p.o.Now(), Addresses: noted.addresses}
+	record := event.Request{Method: req.Method, URL: inv.secrets.Mask(req.URL.Redacted()), At: p.o.Now(), Addresses: noted.addresses}
 	began := time.Now()
 	resp, err := client.exchange(req.WithContext(ctx), m.responseType)
 	record.DurationMS = time.Since(began).Milliseconds()
@@ -108,7 +108,7 @@ func (p *Performer) request(ctx context.Context, inv *invocation, m message, sco
 		if errors.Is(err, context.DeadlineExceeded) {
 			err = &engine.Error{Code: CodeTimeout, Message: fmt.Sprintf("%s %s did not answer within %s", record.Method, record.URL, timeout)}
 		}
-		record.Error = inv.secrets.mask(err.Error())
+		record.Error = inv.secrets.Mask(err.Error())
 	}
 	end(&record, err)
 	inv.requests = append(inv.requests, record)

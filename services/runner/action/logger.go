@@ -35,9 +35,9 @@ func (p *Performer) log(ctx context.Context, inv *invocation, scope engine.Actio
 	if message == nil && !isMap {
 		message = scope.Input
 	}
-	attrs := []slog.Attr{slog.String("message", value.Text(message)), slog.String("run", scope.Run), slog.String("job", scope.Job)}
+	attrs := []slog.Attr{slog.String("message", inv.secrets.Mask(value.Text(message))), slog.String("run", scope.Run), slog.String("job", scope.Job)}
 	if data != nil {
-		attrs = append(attrs, slog.String("data", value.Text(data)))
+		attrs = append(attrs, slog.String("data", inv.secrets.Mask(value.Text(data))))
 	}
 	if p.o.Tracer != nil {
 		attrs = append(attrs, telemetry.TraceID(telemetry.Traceparent(ctx)))

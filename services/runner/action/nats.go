@@ -50,7 +50,7 @@ func (p *Performer) message(ctx context.Context, inv *invocation, scope engine.A
 		if err != nil {
 			return nil, err
 		}
-		return map[string]any{"subject": inv.secrets.mask(subject)}, nil
+		return map[string]any{"subject": inv.secrets.Mask(subject)}, nil
 	}
 	ctx, end := p.beginMessage(ctx, inv, modeRequest, subject, header)
 	answer, err := p.o.NATS.Request(ctx, subject, header, data)

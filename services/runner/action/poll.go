@@ -20,6 +20,9 @@ func (p *Performer) poll(ctx context.Context, inv *invocation, acted *engine.Act
 	}
 	polling := inv.act.Action.Completion.Polling
 	input, err := optional(job.Input)
+	if engine.ReadsVariables(inv.act.Job.Input) { // which are masked in what was kept
+		input, err = inv.input()
+	}
 	if err != nil {
 		return err
 	}

@@ -1,9 +1,11 @@
 package action_test
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
+	"log/slog"
 	"net/http"
 	"strings"
 	"testing"
@@ -12,7 +14,9 @@ import (
 	"go.opentelemetry.io/otel/sdk/trace/tracetest"
 
 	"github.com/switchbackhq/switchback/pkg/compose"
+	"github.com/switchbackhq/switchback/pkg/event"
 	"github.com/switchbackhq/switchback/services/runner/action"
+	"github.com/switchbackhq/switchback/services/runner/engine"
 )
 
 func TestSecretsAreMasked(t *testing.T) {
@@ -108,5 +112,47 @@ func TestSecretsAreMaskedInSpans(t *testing.T) {
 		if subject != "tenant.hunter22.orders" {
 			t.Errorf("it was sent to %s", subject)
 		}
+	}
+}
+
+// What a job gets is kept without its secrets, and is used with them: by its request, and by the polls that follow.
+func TestSecretsAreMaskedInWhatIsKept(t *testing.T) {
+	s := serve(t, http.StatusOK, "application/json", `{"state":"busy","pin":12345678}`)
+	vars := env{"KEY": "hunter22", "PIN": "12345678"}
+	do := func(a *compose.Action, change func(*engine.Act)) engine.Acted {
+		t.Helper()
+		one := act(a, `{}`)
+		one.Job.Input = template(t, map[string]any{
+			"key": "${env.KEY}", "said": "Bearer ${env.KEY}", "pin": "${env.PIN as integer}", "n": int64(3), "l": []any{"x hunter22"},
+		})
+		change(&one)
+		acted, err := performer(t, action.Options{}).Perform(t.Context(), one, vars)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return acted
+	}
+	polling := &compose.Polling{URL: template(t, s.URL+"/?key=${input.key}"), Status: template(t, "${result.state}"), SuccessWhen: []string{"busy"}}
+	a := &compose.Action{
+		URL: template(t, s.URL), Body: template(t, "${input.said}"), Completion: compose.Completion{Kind: compose.CompletePolling, Polling: polling},
+	}
+	acted := do(a, func(*engine.Act) {})
+	const kept = `{"key":"***","l":["x ***"],"n":3,"pin":"***","said":"Bearer ***"}`
+	if string(acted.Input) != kept || s.body != "Bearer hunter22" {
+		t.Errorf("it was kept as %s, and %q was sent", acted.Input, s.body)
+	}
+	acted = do(a, func(one *engine.Act) {
+		one.Poll = 1
+		one.Scope.Run.Jobs = map[string]*event.Job{"paint": {Input: acted.Input, Attempts: []*event.Attempt{{Number: 1}, {Number: 2}}}}
+	})
+	if acted.Err != nil || s.request.URL.Query().Get("key") != "hunter22" {
+		t.Errorf("polled with %s: %+v", s.request.URL, acted.Err)
+	}
+	var log bytes.Buffer
+	one := act(&compose.Action{Type: compose.Logger}, `{}`)
+	one.Job.Input = template(t, map[string]any{"message": "the key is ${env.KEY}", "data": map[string]any{"key": "${env.KEY}"}})
+	acted, err := performer(t, action.Options{Logger: slog.New(slog.NewJSONHandler(&log, nil))}).Perform(t.Context(), one, vars)
+	if err != nil || strings.Contains(log.String()+string(acted.Output)+string(acted.Input), "hunter22") || !strings.Contains(log.String(), "the key is ***") {
+		t.Errorf("log %s, output %s, input %s, %v", &log, acted.Output, acted.Input, err)
 	}
 }

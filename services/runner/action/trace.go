@@ -24,7 +24,7 @@ func (p *Performer) beginSpan(ctx context.Context, inv *invocation, req *http.Re
 		return ctx, func(*event.Request, error) {}
 	}
 	attributes := []attribute.KeyValue{
-		semconv.HTTPRequestMethodKey.String(req.Method), semconv.URLFull(inv.secrets.mask(req.URL.Redacted())), semconv.ServerAddress(inv.secrets.mask(req.URL.Hostname())),
+		semconv.HTTPRequestMethodKey.String(req.Method), semconv.URLFull(inv.secrets.Mask(req.URL.Redacted())), semconv.ServerAddress(inv.secrets.Mask(req.URL.Hostname())),
 		attribute.String("switchback.run.id", inv.act.Scope.Run.ID), attribute.String("switchback.job", inv.act.Job.ID),
 		attribute.String("switchback.component", inv.act.Job.Component), attribute.Int("switchback.attempt", inv.act.Attempt),
 	}
@@ -67,7 +67,7 @@ func (p *Performer) beginMessage(ctx context.Context, inv *invocation, operation
 	}
 	ctx, span := p.o.Tracer.Start(ctx, operation, trace.WithSpanKind(kind), trace.WithAttributes(
 		semconv.MessagingSystemKey.String("nats"), semconv.MessagingOperationTypeSend, semconv.MessagingOperationName(operation),
-		semconv.MessagingDestinationName(inv.secrets.mask(to)),
+		semconv.MessagingDestinationName(inv.secrets.Mask(to)),
 	))
 	if header[subject.HeaderTrace] == "" {
 		header[subject.HeaderTrace] = telemetry.Traceparent(ctx)
@@ -75,7 +75,7 @@ func (p *Performer) beginMessage(ctx context.Context, inv *invocation, operation
 	return ctx, func(err error) {
 		if err != nil {
 			span.SetAttributes(semconv.ErrorTypeKey.String(errorType(err)))
-			span.SetStatus(codes.Error, inv.secrets.mask(err.Error()))
+			span.SetStatus(codes.Error, inv.secrets.Mask(err.Error()))
 		}
 		span.End()
 	}

@@ -139,21 +139,34 @@ func (s *step) cause(id string) any {
 	return nil
 }
 
-// input evaluates a job's input, and keeps it: without a template, the workflow's.
+// input evaluates a job's input, and keeps it: without a template, the workflow's. Variables in it are masked where
+// nothing is made of what is kept.
 func (s *step) input(def *compose.Job) (any, error) {
-	var v any
-	var err error
-	scope := s.inputScope(def)
-	if def.Input == nil {
-		v, err = scope.Default()
-	} else {
-		v, err = def.Input.Eval(scope)
-	}
+	v, secrets, err := s.evalInput(def)
 	if err != nil {
 		return nil, fmt.Errorf("the job's input: %w", err)
 	}
-	s.job(def.ID).Input, err = encoded(v)
+	job := s.job(def.ID)
+	job.Input, err = encoded(v)
+	if secrets != nil && def.Type != compose.JobForEach && def.Type != compose.JobWorkflow {
+		job.Input = secrets.MaskJSON(job.Input)
+	}
 	return v, err
+}
+
+func (s *step) evalInput(def *compose.Job) (any, *Secrets, error) {
+	scope := s.inputScope(def)
+	if def.Input == nil {
+		v, err := scope.Default()
+		return v, nil, err
+	}
+	var secrets *Secrets
+	if ReadsVariables(def.Input) && scope.Static != nil {
+		secrets = &Secrets{}
+		scope.Static = noting{scope.Static, secrets}
+	}
+	v, err := def.Input.Eval(scope)
+	return v, secrets, err
 }
 
 func (s *step) action(def *compose.Job) *compose.Action {

@@ -275,6 +275,9 @@ func (s *step) result(def *compose.Job, job *event.Job, a *event.Attempt, raw js
 // actionScope is what a component's templates may refer to once the result is there.
 func (s *step) actionScope(def *compose.Job, job *event.Job, a *event.Attempt, result any) (expr.Scope, error) {
 	input, err := decoded(job.Input, nil)
+	if ReadsVariables(def.Input) { // which are masked in what was kept
+		input, _, err = s.evalInput(def)
+	}
 	if err != nil {
 		return nil, err
 	}
