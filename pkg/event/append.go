@@ -25,7 +25,8 @@ func (n *Notice) AppendJSON(dst []byte) ([]byte, error) {
 
 // AppendJSON appends the wait as encoding/json writes it.
 func (w *Wait) AppendJSON(dst []byte) ([]byte, error) {
-	e := encoder{b: dst}
+	const others = 192 // bytes, as a rule
+	e := encoder{b: slices.Grow(dst, others+len(w.ID)+len(w.Run)+len(w.Job))}
 	e.wait(w)
 	return e.end(dst, w)
 }

@@ -118,7 +118,7 @@ func (w *Waits) endTimer(ctx context.Context, wait event.Wait) error {
 // mark is what an ended wait leaves on its key: to a KV client the key is gone.
 func mark(wait event.Wait, used uint64, keep time.Duration) (*bus.Message, error) {
 	wait.Used = used
-	data, err := json.Marshal(&wait)
+	data, err := wait.AppendJSON(nil)
 	if err != nil {
 		return nil, fmt.Errorf("write the mark of %s: %w", wait.ID, err)
 	}

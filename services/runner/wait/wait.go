@@ -2,7 +2,6 @@ package wait
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"strconv"
@@ -122,7 +121,7 @@ func (w *Waits) claim(ctx context.Context, wait event.Wait) (used uint64, err er
 			used = max(used, cur.wait.Used)
 		}
 		wait.Used = used
-		if m.Data, err = json.Marshal(&wait); err != nil {
+		if m.Data, err = wait.AppendJSON(nil); err != nil {
 			return 0, fmt.Errorf("write the wait for %s: %w", wait.ID, err)
 		}
 		switch _, err := w.bus.Publish(ctx, m); {
@@ -225,7 +224,7 @@ func (w *Waits) Timer(ctx context.Context, wait event.Wait) error {
 
 // scheduled is a message that becomes the wait's timeout at its deadline.
 func scheduled(on string, wait *event.Wait) (*bus.Message, error) {
-	data, err := json.Marshal(wait)
+	data, err := wait.AppendJSON(nil)
 	if err != nil {
 		return nil, fmt.Errorf("write the wait for %s: %w", wait.ID, err)
 	}
