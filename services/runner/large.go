@@ -2,7 +2,6 @@ package runner
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -76,7 +75,7 @@ func (r *Runner) requestLarge(ctx context.Context, d *bus.Delivery, req *event.R
 
 // sendable gives a run document as it fits into a message: as it is, or as the bucket runs holds it.
 func (r *Runner) sendable(ctx context.Context, run *event.Run) ([]byte, error) {
-	data, err := json.Marshal(run)
+	data, err := run.AppendJSON(nil)
 	if err != nil || len(data) <= r.bus.Inline() {
 		return data, err
 	}

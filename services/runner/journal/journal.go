@@ -2,8 +2,8 @@
 package journal
 
 import (
+	"bytes"
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"time"
@@ -85,13 +85,16 @@ func (j *Journal) Load(ctx context.Context, id string) (*event.Run, Revision, er
 	return doc.Run, rev, nil
 }
 
-// Save stores the document when its revision is still rev, else it gives ErrConflict. It gives as well what is stored in
-// the bucket runs: the document, or its stub.
+// Save stores the document when its revision is still rev, else it gives ErrConflict. Of a run that has ended, and whose
+// end is to be told (ReplyTo), it gives as well what is stored in the bucket runs: the document, or its stub.
 func (j *Journal) Save(ctx context.Context, run *event.Run, rev Revision) (Revision, []byte, error) {
-	data, err := json.Marshal(run)
-	if err != nil {
+	buf := takeBuffer()
+	defer buf.giveBack()
+	var err error
+	if buf.data, err = run.AppendJSON(buf.data); err != nil {
 		return 0, nil, fmt.Errorf("write the document of run %s: %w", run.ID, err)
 	}
+	data := buf.data
 	var ttl time.Duration
 	if run.Status.Ended() {
 		ttl = j.keep
@@ -108,7 +111,10 @@ func (j *Journal) Save(ctx context.Context, run *event.Run, rev Revision) (Revis
 		r.run, r.size = run, len(data)
 	}
 	j.remember(run, r)
-	return next, data, nil
+	if run.ReplyTo == "" || !run.Status.Ended() {
+		return next, nil, nil
+	}
+	return next, bytes.Clone(data), nil
 }
 
 // remember keeps in mind what was saved, of runs that go on.

@@ -1,7 +1,9 @@
 package journal_test
 
 import (
+	"encoding/json"
 	"errors"
+	"fmt"
 	"strings"
 	"testing"
 	"time"
@@ -11,6 +13,7 @@ import (
 	"github.com/switchbackhq/switchback/pkg/bus"
 	"github.com/switchbackhq/switchback/pkg/bus/bustest"
 	"github.com/switchbackhq/switchback/pkg/event"
+	"github.com/switchbackhq/switchback/pkg/subject"
 	"github.com/switchbackhq/switchback/services/runner/journal"
 )
 
@@ -85,6 +88,36 @@ func TestOnlyEndedRunsExpire(t *testing.T) {
 	}
 	if run, _, err := j.Load(t.Context(), "asleep"); err != nil || run == nil {
 		t.Errorf("a run that sleeps has gone: %v", err)
+	}
+}
+
+// What is stored is what encoding/json writes, and what a save gives stays as it is when the next document is written.
+func TestWhatASaveGives(t *testing.T) {
+	b := bustest.Start(t).Provisioned(bus.Layout{Memory: true})
+	j := journal.New(b, time.Hour)
+	given, want := map[string][]byte{}, map[string][]byte{}
+	for i := range 20 {
+		run := &event.Run{
+			ID: fmt.Sprintf("r%d", i), Status: event.StatusCompleted, ReplyTo: "told", CreatedAt: time.Unix(1e9, 0).UTC(),
+			Output: json.RawMessage(fmt.Sprintf(`{ "<%d>": %q }`, i, strings.Repeat("x", 1000-i))),
+		}
+		_, data, err := j.Save(t.Context(), run, 0)
+		if err != nil {
+			t.Fatal(err)
+		}
+		given[run.ID] = data
+		if want[run.ID], err = json.Marshal(run); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for id, data := range want {
+		e, err := b.Bucket(subject.BucketRuns).Get(t.Context(), id)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if string(e.Value) != string(data) || string(given[id]) != string(data) {
+			t.Errorf("stored is\n%s\ngiven is\n%s\nwant\n%s", e.Value, given[id], data)
+		}
 	}
 }
 

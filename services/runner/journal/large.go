@@ -2,7 +2,6 @@ package journal
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"strings"
@@ -52,10 +51,10 @@ func (j *Journal) saveLarge(ctx context.Context, run *event.Run, rev Revision, d
 // stub writes a document's stub: with its jobs, when these fit.
 func (j *Journal) stub(run *event.Run, object *event.Object) ([]byte, error) {
 	stub := run.Stub(object)
-	data, err := json.Marshal(stub)
+	data, err := stub.AppendJSON(nil)
 	if err == nil && len(data) > j.bus.Inline() {
 		stub.Jobs = nil
-		data, err = json.Marshal(stub)
+		data, err = stub.AppendJSON(nil)
 	}
 	if err != nil {
 		return nil, fmt.Errorf("write the stub of run %s: %w", run.ID, err)
