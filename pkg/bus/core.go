@@ -18,8 +18,35 @@ func (b *Bus) Notify(subj string, h Header, data []byte) error {
 	for k, v := range h {
 		o.set(k, v)
 	}
+	return b.notify(o)
+}
+
+// JSON is what writes itself as JSON, behind what is in dst.
+type JSON interface {
+	AppendJSON(dst []byte) ([]byte, error)
+}
+
+// NotifyJSON is Notify for a payload that writes itself. One that is larger than Inline is not sent, and a fault.TooLarge.
+func (b *Bus) NotifyJSON(subj string, v JSON) error {
+	o := takeOutgoing(subj, nil)
+	defer o.giveBack()
+	data, err := v.AppendJSON(o.scratch[:0])
+	if err != nil {
+		return fmt.Errorf("write what is to be told on %s: %w", subj, err)
+	}
+	if cap(data) <= keptScratch {
+		o.scratch = data
+	}
+	if len(data) > b.Inline() {
+		return fault.New(fault.TooLarge, "what is to be told on "+subj+" is too large for a message", "")
+	}
+	o.msg.Data = data
+	return b.notify(o)
+}
+
+func (b *Bus) notify(o *outgoing) error {
 	if err := b.nc.PublishMsg(&o.msg); err != nil {
-		return b.publishError(err, subj)
+		return b.publishError(err, o.msg.Subject)
 	}
 	return nil
 }

@@ -2,7 +2,9 @@ package bus_test
 
 import (
 	"context"
+	"encoding/json"
 	"fmt"
+	"strings"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -47,6 +49,43 @@ func TestNotifyAndSubscribe(t *testing.T) {
 	stop()
 	if len(got) > 0 {
 		t.Errorf("got %q after stop", <-got)
+	}
+}
+
+func TestNotifyJSON(t *testing.T) {
+	s := bustest.Start(t)
+	b := s.Connect()
+	got := make(chan string, 100)
+	stop, err := b.Subscribe(t.Context(), "run.event.r.*", "", func(_ context.Context, n *bus.Note) { got <- string(n.Data) })
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer stop()
+	notice := func(size int) *event.Notice {
+		return &event.Notice{Run: "r", Event: event.JobCompleted, Output: json.RawMessage(`"` + strings.Repeat("x", size) + `"`)}
+	}
+	if err := b.NotifyJSON("run.event.r.large", notice(b.Inline())); fault.CodeOf(err) != fault.TooLarge {
+		t.Errorf("too large: %v", err)
+	}
+	if err := b.NotifyJSON("run.event.r.wrong", &event.Notice{Output: json.RawMessage(`{`)}); err == nil || fault.CodeOf(err) == fault.TooLarge {
+		t.Errorf("what cannot be written: %v", err)
+	}
+	var want []string
+	for i := range 50 { // each is written where the one before was
+		n := notice(5000 - 100*i)
+		data, err := json.Marshal(n)
+		if err != nil {
+			t.Fatal(err)
+		}
+		want = append(want, string(data))
+		if err := b.NotifyJSON("run.event.r.job_completed", n); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for i := range want {
+		if m := <-got; m != want[i] {
+			t.Errorf("number %d is %s, want %s", i, m, want[i])
+		}
 	}
 }
 

@@ -246,7 +246,11 @@ type outgoing struct {
 	msg    nats.Msg
 	values [16]string // backing of the header's values
 	n      int
+
+	scratch []byte // where a payload is written that is made for this message; not larger than keptScratch
 }
+
+const keptScratch = 16 << 10
 
 var outgoings = sync.Pool{New: func() any {
 	o := new(outgoing)

@@ -2,17 +2,13 @@ package runner
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
-	"log/slog"
 	"time"
 
-	"github.com/switchbackhq/switchback/pkg/bus"
 	"github.com/switchbackhq/switchback/pkg/event"
 	"github.com/switchbackhq/switchback/pkg/fate"
 	"github.com/switchbackhq/switchback/pkg/fault"
-	"github.com/switchbackhq/switchback/pkg/subject"
 	"github.com/switchbackhq/switchback/services/runner/engine"
 	"github.com/switchbackhq/switchback/services/runner/journal"
 	"github.com/switchbackhq/switchback/services/runner/wait"
@@ -428,35 +424,4 @@ func (a *activation) endWaits() error {
 	}
 	a.ends = nil
 	return nil
-}
-
-// notify tells those who watch; nobody need be there.
-func (r *Runner) notify(n event.Notice) {
-	data, err := json.Marshal(n)
-	if err == nil && len(data) > r.bus.Inline() {
-		data, err = json.Marshal(n.Small())
-	}
-	if err == nil {
-		err = r.bus.Notify(subject.RunEvent(n.Run, n.Event), nil, data)
-	}
-	if err != nil {
-		r.log.Debug("could not notify", slog.String("run", n.Run), slog.String("event", n.Event), slog.Any("error", err))
-	}
-}
-
-// reply gives the ended run to the one who asked for it; data is its document, or stub, where that is at hand.
-func (r *Runner) reply(ctx context.Context, run *event.Run, data []byte) {
-	if run.ReplyTo == "" {
-		return
-	}
-	var err error
-	if data == nil {
-		data, err = r.sendable(ctx, run)
-	}
-	if err == nil {
-		err = r.bus.Notify(run.ReplyTo, bus.Header{subject.HeaderRunID: run.ID}, data)
-	}
-	if err != nil {
-		r.log.Warn("could not send the reply", slog.String("run", run.ID), slog.String("to", run.ReplyTo), slog.Any("error", err))
-	}
 }

@@ -188,7 +188,7 @@ func (r *Runner) rejected(ctx context.Context, run *event.Run, now time.Time) er
 		return err
 	}
 	r.reply(ctx, run, nil)
-	r.notify(event.Notice{Run: run.ID, Workflow: run.Workflow, Event: event.RunFailed, At: now, Error: run.Error})
+	r.notify(&event.Notice{Run: run.ID, Workflow: run.Workflow, Event: event.RunFailed, At: now, Error: run.Error})
 	return nil
 }
 

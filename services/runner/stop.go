@@ -98,7 +98,7 @@ func (r *Runner) stillborn(ctx context.Context, d *bus.Delivery, p *poison, ev e
 	if _, _, err := r.journal.Save(ctx, run, 0); err != nil {
 		return nil, err
 	}
-	r.notify(event.Notice{Run: run.ID, Workflow: run.Workflow, Event: event.RunFailed, At: ev.At, Error: run.Error})
+	r.notify(&event.Notice{Run: run.ID, Workflow: run.Workflow, Event: event.RunFailed, At: ev.At, Error: run.Error})
 	return r.stop(ctx, p.run, p.trigger, ev) // what follows from its end
 }
 

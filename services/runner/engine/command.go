@@ -52,7 +52,7 @@ type StartRun struct {
 type CancelRun struct{ ID, Reason string }
 
 // Notify tells those who watch.
-type Notify struct{ Notice event.Notice }
+type Notify struct{ Notice *event.Notice }
 
 // Finish tells the one who asked for the run that it has ended.
 type Finish struct{}

@@ -200,7 +200,7 @@ func (s *step) do(c Command) {
 
 func (s *step) notify(n event.Notice) {
 	n.Run, n.Workflow, n.At = s.run.ID, s.run.Workflow, s.now
-	s.do(Notify{Notice: n})
+	s.do(Notify{Notice: &n})
 }
 
 // scope is what templates may refer to now. It holds until this step changes something.
