@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/switchbackhq/switchback/pkg/event"
@@ -42,14 +43,20 @@ type activation struct {
 	queue     []engine.Command
 	ends      []engine.End // done last: a wait that stands brings its callback here again
 
-	acting  map[string]bool // invocations that this activation has performed
+	acting  map[acting]bool // what this activation has performed
 	results chan performed
 	flying  int
 
 	invocations []string      // what it performs, as noted in Runner.performing
 	settled     bool          // all that follows from the message is done or waits
-	done        chan struct{} // closed at the end
+	done        chan struct{} // closed at the end; nil: it performs nothing that a callback may overtake
 	traced      bool          // its span tells of the run
+}
+
+// acting is an invocation, or one of its polls.
+type acting struct {
+	id   string
+	poll int
 }
 
 type performed struct {
@@ -69,16 +76,11 @@ var (
 )
 
 func (r *Runner) begin(ctx context.Context, runID, trigger string) *activation {
-	a := &activation{
-		r: r, ctx: ctx, runID: runID, trigger: trigger, acting: map[string]bool{}, results: make(chan performed), done: make(chan struct{}),
-	}
+	a := &activation{r: r, ctx: ctx, runID: runID, trigger: trigger}
 	a.outside, a.abort = context.WithCancelCause(ctx)
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	if r.active[runID] == nil {
-		r.active[runID] = map[*activation]struct{}{}
-	}
-	r.active[runID][a] = struct{}{}
+	r.active[runID] = append(r.active[runID], a)
 	r.metrics.active.Inc()
 	return a
 }
@@ -89,12 +91,15 @@ func (a *activation) end() {
 	for ; a.flying > 0; a.flying-- {
 		<-a.results
 	}
-	close(a.done)
+	if a.done != nil {
+		close(a.done)
+	}
 	a.performed(a.invocations...)
 	a.r.mu.Lock()
 	defer a.r.mu.Unlock()
-	delete(a.r.active[a.runID], a)
-	if len(a.r.active[a.runID]) == 0 {
+	if others := slices.DeleteFunc(a.r.active[a.runID], func(b *activation) bool { return b == a }); len(others) > 0 {
+		a.r.active[a.runID] = others
+	} else {
 		delete(a.r.active, a.runID)
 	}
 	a.r.metrics.active.Dec()
@@ -131,8 +136,12 @@ func (a *activation) follow(ev engine.Event) error {
 	if err := a.apply(ev); err != nil {
 		return err
 	}
-	checkpoint := time.NewTimer(checkpointAfter)
-	defer checkpoint.Stop()
+	var checkpoint *time.Timer // most have nothing in flight, or not for long
+	defer func() {
+		if checkpoint != nil {
+			checkpoint.Stop()
+		}
+	}()
 	for {
 		if err := a.perform(); err != nil {
 			return err
@@ -148,6 +157,9 @@ func (a *activation) follow(ev engine.Event) error {
 		}
 		if a.run.Status.Ended() && len(a.unsaved) == 0 {
 			a.abort(errAborted) // what is in flight is wanted by nobody
+		}
+		if checkpoint == nil {
+			checkpoint = time.NewTimer(checkpointAfter)
 		}
 		select {
 		case p := <-a.results:
@@ -200,7 +212,11 @@ func (a *activation) apply(ev engine.Event) error {
 		a.unsaved = append(a.unsaved, ev)
 		a.run = run
 	}
-	a.queue = append(a.queue, commands...)
+	if len(a.queue) == 0 {
+		a.queue = commands
+	} else {
+		a.queue = append(a.queue, commands...)
+	}
 	return nil
 }
 
@@ -290,9 +306,12 @@ func (a *activation) finish() error {
 
 // act performs an invocation beside the activation; its end comes in through results.
 func (a *activation) act(c engine.Act) {
-	name := fmt.Sprintf("%s#%d", c.ID, c.Poll)
+	name := acting{id: c.ID, poll: c.Poll}
 	if a.acting[name] {
 		return
+	}
+	if a.acting == nil {
+		a.acting, a.results = map[acting]bool{}, make(chan performed)
 	}
 	a.acting[name] = true
 	a.flying++

@@ -87,7 +87,7 @@ func (r *Runner) cancel(ctx context.Context, id, reason string) (*event.Run, err
 func (r *Runner) abort(id string) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	for a := range r.active[id] {
+	for _, a := range r.active[id] {
 		a.abort(errAborted)
 	}
 }

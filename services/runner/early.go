@@ -23,6 +23,9 @@ type performance struct {
 func (a *activation) performs(id string) {
 	a.r.mu.Lock()
 	defer a.r.mu.Unlock()
+	if a.done == nil {
+		a.done = make(chan struct{})
+	}
 	p := &performance{by: a, stands: make(chan struct{})}
 	a.invocations = append(a.invocations, id)
 	a.r.performing[id] = p

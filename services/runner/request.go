@@ -8,6 +8,7 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"strconv"
 	"strings"
 	"time"
 
@@ -98,7 +99,7 @@ func (r *Runner) start(ctx context.Context, d *bus.Delivery, req *event.RunReque
 	return err
 }
 
-func requestTrigger(d *bus.Delivery) string { return fmt.Sprintf("request:%d", d.Seq) }
+func requestTrigger(d *bus.Delivery) string { return "request:" + strconv.FormatUint(d.Seq, 10) }
 
 // again goes on with a run that was begun before: by this same request, or by another that named it.
 func (a *activation) again(run *event.Run, rev journal.Revision, seq uint64, now time.Time) error {

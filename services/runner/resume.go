@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"strconv"
 	"strings"
 	"time"
 
@@ -66,7 +67,7 @@ func unchanged(run *event.Run, cb *event.Callback) fate.Fate {
 	}
 }
 
-func callbackTrigger(cb *event.Callback) string { return fmt.Sprintf("callback:%d", cb.Seq) }
+func callbackTrigger(cb *event.Callback) string { return "callback:" + strconv.FormatUint(cb.Seq, 10) }
 
 // find says which run a callback belongs to, and what it is to that run; no events: nobody waits, or not yet. An early
 // callback stays in the stream for the wait that may yet be made.
@@ -175,7 +176,7 @@ func (r *Runner) timeout(ctx context.Context, d *bus.Delivery) error {
 	if late := now.Sub(w.Deadline); late >= 0 && d.Deliveries == 1 { // else it is woken on the way to a far deadline
 		r.metrics.overdue.Observe(late.Seconds())
 	}
-	a := r.begin(ctx, w.Run, fmt.Sprintf("timeout:%d", d.Seq))
+	a := r.begin(ctx, w.Run, "timeout:"+strconv.FormatUint(d.Seq, 10))
 	defer a.end()
 	a.lastTry = d.Deliveries >= r.cfg.MaxDeliveries
 	changed, err := a.resume(w.Run, engine.Expired{ID: w.ID, Seq: d.Seq, Trigger: a.trigger, At: now})
@@ -245,5 +246,6 @@ func (r *Runner) fate(cb *event.Callback, f fate.Fate) {
 		return
 	}
 	r.metrics.callbacks.WithLabelValues(string(f)).Inc()
-	r.log.Debug("callback", slog.String("id", cb.ID), slog.Uint64("seq", cb.Seq), slog.String("fate", string(f)), telemetry.TraceID(cb.Trace))
+	r.log.LogAttrs(context.Background(), slog.LevelDebug, "callback",
+		slog.String("id", cb.ID), slog.Uint64("seq", cb.Seq), slog.String("fate", string(f)), telemetry.TraceID(cb.Trace))
 }

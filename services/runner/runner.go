@@ -103,9 +103,9 @@ type Runner struct {
 	ready       chan struct{}
 
 	mu         sync.Mutex
-	active     map[string]map[*activation]struct{} // by run id: what a cancel stops
-	performing map[string]*performance             // by invocation: what a callback may overtake
-	meeting    int                                 // callbacks that wait for such an activation
+	active     map[string][]*activation // by run id: what a cancel stops
+	performing map[string]*performance  // by invocation: what a callback may overtake
+	meeting    int                      // callbacks that wait for such an activation
 }
 
 // New gives a runner. The streams must be there before Run.
@@ -140,7 +140,7 @@ func New(cfg Config, deps Deps) *Runner {
 		definitions: newDefinitions(deps.Bus.Bucket(subject.BucketDefinitions), deps.Document, deps.Getenv),
 		arrivals:    newArrivals(),
 		ready:       make(chan struct{}),
-		active:      map[string]map[*activation]struct{}{},
+		active:      map[string][]*activation{},
 		performing:  map[string]*performance{},
 	}
 }
