@@ -17,6 +17,8 @@ import (
 	"github.com/switchbackhq/switchback/pkg/value"
 )
 
+const jsonType = "application/json"
+
 // encodeBody writes a body as its type says (json, form, multipart, raw), or else as its content type does: without
 // either, text as it is and everything else as JSON. A null body is none.
 func encodeBody(body any, bodyType, contentType string) (payload []byte, newType string, err error) {
@@ -47,7 +49,7 @@ func encodeBody(body any, bodyType, contentType string) (payload []byte, newType
 		return []byte(s), contentType, nil // JSON written by hand goes as it is
 	}
 	payload, err = value.Encode(body)
-	return payload, orDefault(contentType, "application/json"), err
+	return payload, orDefault(contentType, jsonType), err
 }
 
 // typeOf is the type of a body that names none.
@@ -74,7 +76,7 @@ func orDefault(s, def string) string {
 }
 
 func isJSON(kind string) bool {
-	return kind == "application/json" || strings.HasSuffix(kind, "+json")
+	return kind == jsonType || strings.HasSuffix(kind, "+json")
 }
 
 func form(m map[string]any) url.Values {

@@ -5,6 +5,7 @@ import (
 	"crypto/x509"
 	"encoding/base64"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"mime"
@@ -137,7 +138,7 @@ func (c *client) exchange(req *http.Request, responseType string) (*response, er
 	}
 	defer func() { _ = resp.Body.Close() }()
 	got := &response{req: req, status: resp.StatusCode, header: resp.Header}
-	body, err := io.ReadAll(io.LimitReader(resp.Body, c.maxResponse+1))
+	body, err := readBody(resp, c.maxResponse+1)
 	if err != nil {
 		return got, err
 	}
@@ -152,6 +153,23 @@ func (c *client) exchange(req *http.Request, responseType string) (*response, er
 		return got, &engine.Error{Code: CodeResponse, Message: "the response cannot be read: " + err.Error()}
 	}
 	return got, nil
+}
+
+// trustedLength is how much is made ready for a body because the response says that it is so long.
+const trustedLength = 64 << 10
+
+// readBody reads a response's body, at most so many bytes.
+func readBody(resp *http.Response, limit int64) ([]byte, error) {
+	n := resp.ContentLength
+	if n < 0 || n > min(limit, trustedLength) {
+		return io.ReadAll(io.LimitReader(resp.Body, limit))
+	}
+	body := make([]byte, n)
+	_, err := io.ReadFull(resp.Body, body)
+	if errors.Is(err, io.EOF) { // to a HEAD: the length is that of another answer
+		return nil, nil
+	}
+	return body, err
 }
 
 // refusal is the error of a status of 400 or more; nil for any other. Where retryOn is given, only what it lists is to
@@ -198,7 +216,10 @@ func statusIn(status int, list []string) bool {
 // decodeBody reads a response as its type says, or else as its content type does: JSON as its value, text as a string,
 // anything else as base64.
 func decodeBody(body []byte, responseType, contentType string) (any, error) {
-	kind, _, _ := mime.ParseMediaType(contentType)
+	kind := contentType
+	if kind != jsonType { // as most say it
+		kind, _, _ = mime.ParseMediaType(contentType)
+	}
 	switch {
 	case responseType == "binary":
 		return base64.StdEncoding.EncodeToString(body), nil

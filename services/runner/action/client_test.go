@@ -1,12 +1,16 @@
 package action_test
 
 import (
+	"compress/gzip"
 	"encoding/pem"
+	"io"
 	"net/http"
 	"net/http/httptest"
 	"os"
 	"path/filepath"
+	"strconv"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -39,6 +43,76 @@ func TestAComponentsOwnBounds(t *testing.T) {
 		if got != code {
 			t.Errorf("with at most %d bytes: %q, want %q", size, got, code)
 		}
+	}
+}
+
+// TestBodiesAreReadToTheirEnd: whatever the response says of its length, and over one connection as long as it lasts.
+func TestBodiesAreReadToTheirEnd(t *testing.T) {
+	text := strings.Repeat("x", 200<<10)
+	var connections sync.Map
+	s := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		connections.Store(r.RemoteAddr, true)
+		n, _ := strconv.Atoi(r.URL.Query().Get("n"))
+		w.Header().Set("Content-Type", "text/plain")
+		switch r.URL.Path {
+		case "/announced":
+			w.Header().Set("Content-Length", strconv.Itoa(n))
+			_, _ = io.WriteString(w, text[:n])
+		case "/chunked":
+			_ = http.NewResponseController(w).Flush()
+			_, _ = io.WriteString(w, text[:n])
+		case "/zipped":
+			w.Header().Set("Content-Encoding", "gzip")
+			z := gzip.NewWriter(w)
+			_, _ = io.WriteString(z, text[:n])
+			_ = z.Close()
+		case "/cut":
+			w.Header().Set("Content-Length", strconv.Itoa(2*n))
+			_, _ = io.WriteString(w, text[:n])
+		}
+	}))
+	defer s.Close()
+	p := performer(t, action.Options{MaxResponse: 200 << 10})
+	for _, c := range []struct {
+		method, path string
+		n, got       int
+		code         string
+	}{
+		{"GET", "/announced", 0, 0, ""},
+		{"GET", "/announced", 1, 1, ""},
+		{"GET", "/announced", 64 << 10, 64 << 10, ""},
+		{"GET", "/announced", 64<<10 + 1, 64<<10 + 1, ""},
+		{"GET", "/announced", 200 << 10, 200 << 10, ""},
+		{"HEAD", "/announced", 10, 0, ""},
+		{"GET", "/chunked", 100, 100, ""},
+		{"GET", "/chunked", 200 << 10, 200 << 10, ""},
+		{"GET", "/zipped", 200 << 10, 200 << 10, ""},
+		{"GET", "/cut", 0, 0, ""},
+		{"GET", "/cut", 100, 0, action.CodeRequest},
+		{"GET", "/cut", 50 << 10, 0, action.CodeRequest},
+	} {
+		acted, err := p.Perform(t.Context(), act(&compose.Action{
+			URL: template(t, s.URL+c.path+"?n="+strconv.Itoa(c.n)), Method: template(t, c.method),
+		}, `{}`), env{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		code := ""
+		if acted.Err != nil {
+			code = acted.Err.Code
+		}
+		want := ""
+		if c.got > 0 {
+			want = strconv.Quote(text[:c.got])
+		}
+		if code != c.code || string(acted.Output) != want {
+			t.Errorf("%s %s of %d: %q, %d bytes", c.method, c.path, c.n, code, len(acted.Output))
+		}
+	}
+	used := 0
+	connections.Range(func(any, any) bool { used++; return true })
+	if used > 3 { // one, and one more after each that was cut
+		t.Errorf("%d connections were used", used)
 	}
 }
 

@@ -201,6 +201,9 @@ func (s ActionScope) Resolve(ref *expr.Reference) (any, error) {
 	case "result":
 		return expr.Walk(s.Result, ref.Path), nil
 	case "context":
+		if len(ref.Path) == 1 && ref.Path[0].Name == "run_id" {
+			return s.Invocation, nil
+		}
 		return expr.Walk(map[string]any{
 			"run_id": s.Invocation, "run": s.Run, "workflow": s.Workflow, "job": s.Job,
 			"attempt": int64(s.Attempt), "timestamp": s.At.UTC().Format(time.RFC3339Nano),
