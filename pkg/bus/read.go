@@ -165,7 +165,7 @@ func status(m *nats.Msg) string {
 
 // direct reads the answer of a direct read: what the server adds to the message's own headers says where it lies.
 func direct(m *nats.Msg) (*Stored, error) {
-	s := &Stored{Data: m.Data, Header: make(Header, len(m.Header))}
+	s := &Stored{Data: m.Data}
 	for k, v := range m.Header {
 		if len(v) == 0 {
 			continue
@@ -181,6 +181,9 @@ func direct(m *nats.Msg) (*Stored, error) {
 			s.Time, err = time.Parse(time.RFC3339Nano, last)
 		case "Nats-Stream", "Nats-Num-Pending", "Nats-Last-Sequence":
 		default:
+			if s.Header == nil {
+				s.Header = make(Header, len(m.Header))
+			}
 			s.Header[k] = v[0]
 		}
 		if err != nil {
@@ -273,9 +276,13 @@ func (b *Bus) readError(err error, stream, subj string) error {
 	}
 }
 
-func notFound(stream, subj string) error {
-	return fmt.Errorf("%s in %s: %w", subj, stream, ErrNotFound)
-}
+// missing is ErrNotFound with what was looked for. That a run is not there yet is found for each that is named.
+type missing struct{ stream, subj string }
+
+func (e *missing) Error() string { return e.subj + " in " + e.stream + ": " + ErrNotFound.Error() }
+func (e *missing) Unwrap() error { return ErrNotFound }
+
+func notFound(stream, subj string) error { return &missing{stream: stream, subj: subj} }
 
 // topology remembers which streams are replicated, for a while: it changes when an operator scales a stream.
 type topology struct {
