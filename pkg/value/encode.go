@@ -14,8 +14,11 @@ import (
 // Encode writes a value as JSON: without blanks, keys sorted, <>& as they are, numbers by their digits.
 // Values of other types are written as encoding/json writes them.
 func Encode(v any) ([]byte, error) {
-	return appendValue(nil, v, 0)
+	return appendValue(make([]byte, 0, fewBytes), v, 0)
 }
+
+// fewBytes are enough for most values: they need not grow to their size.
+const fewBytes = 128
 
 // Text is a value as text inside a template, and for comparing ids and statuses: null is empty, a string as it
 // is, numbers by their digits, true and false, maps and lists as JSON.
