@@ -35,7 +35,11 @@ func (r *Runner) resume(ctx context.Context, d *bus.Delivery) error {
 		return err
 	}
 	if len(events) == 0 {
-		r.fate(cb, became)
+		if became == fate.Orphan {
+			r.orphans.add(cb)
+		} else {
+			r.fate(cb, became)
+		}
 		return nil
 	}
 	a := r.begin(ctx, runID, callbackTrigger(cb))

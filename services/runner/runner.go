@@ -15,6 +15,8 @@ import (
 
 	"github.com/switchbackhq/switchback/pkg/bus"
 	"github.com/switchbackhq/switchback/pkg/compose"
+	"github.com/switchbackhq/switchback/pkg/event"
+	"github.com/switchbackhq/switchback/pkg/fate"
 	"github.com/switchbackhq/switchback/pkg/subject"
 	"github.com/switchbackhq/switchback/pkg/telemetry"
 	"github.com/switchbackhq/switchback/pkg/workers"
@@ -43,6 +45,8 @@ type Config struct {
 	ShutdownGrace time.Duration `koanf:"shutdown_grace"`
 	// MaxDeliveries is how often a message that cannot be processed is tried before it is given up; default 5.
 	MaxDeliveries int `koanf:"max_deliveries"`
+	// OrphanGrace is how long a callback may be early before it is counted as one that nobody waits for; default 1 min.
+	OrphanGrace time.Duration `koanf:"orphan_grace"`
 	// MaxResponse bounds an outside service's response, in bytes, where its component sets no other; default 16 MiB.
 	MaxResponse int64 `koanf:"max_response"`
 	// AllowShell lets components of type shell run.
@@ -66,6 +70,9 @@ func (c Config) withDefaults() Config {
 	}
 	if c.MaxDeliveries == 0 {
 		c.MaxDeliveries = 5
+	}
+	if c.OrphanGrace == 0 {
+		c.OrphanGrace = time.Minute
 	}
 	if c.MaxResponse == 0 {
 		c.MaxResponse = 16 << 20
@@ -98,6 +105,7 @@ type Runner struct {
 	book        *address.Book
 	definitions *definitions
 	arrivals    *arrivals
+	orphans     *orphans
 	seed        []byte
 	invocations *workers.Pool // what performs them
 	ready       chan struct{}
@@ -125,7 +133,7 @@ func New(cfg Config, deps Deps) *Runner {
 		servers = server.New(deps.Logger)
 		options.Servers = servers
 	}
-	return &Runner{
+	r := &Runner{
 		cfg:         cfg,
 		bus:         deps.Bus,
 		log:         deps.Logger,
@@ -139,10 +147,17 @@ func New(cfg Config, deps Deps) *Runner {
 		book:        address.New(deps.Getenv, cfg.GatewayWait, cfg.ListenerHost),
 		definitions: newDefinitions(deps.Bus.Bucket(subject.BucketDefinitions), deps.Document, deps.Getenv),
 		arrivals:    newArrivals(),
+		orphans:     newOrphans(cfg.OrphanGrace),
 		ready:       make(chan struct{}),
 		active:      map[string][]*activation{},
 		performing:  map[string]*performance{},
 	}
+	r.orphans.count = r.fate
+	r.orphans.find = func(ctx context.Context, cb *event.Callback) (fate.Fate, error) {
+		_, _, became, err := r.find(ctx, cb, false)
+		return became, err
+	}
+	return r
 }
 
 // Name is the service's name.
@@ -190,6 +205,7 @@ func (r *Runner) Run(ctx context.Context) error {
 	group, gctx := errgroup.WithContext(ctx)
 	group.Go(func() error { return r.watchGateways(gctx) })
 	group.Go(func() error { r.sweep(gctx); return nil })
+	group.Go(func() error { r.orphans.run(gctx); return nil })
 	group.Go(func() error {
 		return r.bus.Consume(gctx, bus.ConsumeOptions{
 			Stream: subject.StreamRuns, Consumer: subject.ConsumerRunner, MaxInFlight: r.cfg.MaxConcurrentRuns,

@@ -1,6 +1,7 @@
 package runner_test
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -101,6 +102,7 @@ func (b *bench) start(file string) (stop func()) {
 	b.t.Helper()
 	doc := b.document(file)
 	b.config.ShutdownGrace = 2 * time.Second
+	b.config.OrphanGrace = cmp.Or(b.config.OrphanGrace, time.Nanosecond)
 	b.registry = prometheus.NewRegistry()
 	getenv := b.getenv
 	if getenv == nil {
