@@ -52,9 +52,9 @@ func (b *branch) finish(d *decoder, n *node) {
 func conditionShape() shape[Condition] {
 	in := newScopes().each
 	several := func(name, doc string, p func(*Condition) *[]*Condition) field[Condition] {
-		return field[Condition]{name: name, doc: doc, schema: schema{"type": "array"}, read: func(d *decoder, n *node, c *Condition) {
+		return field[Condition]{name: name, doc: doc, schema: schema{"type": "array", "items": ref(conditionShape)}, read: func(d *decoder, n *node, c *Condition) {
 			for _, item := range d.items(n, name) {
-				if of := d.condition(item, in); of != nil {
+				if of := d.condition(item); of != nil {
 					*p(c) = append(*p(c), of)
 				}
 			}
@@ -66,20 +66,22 @@ func conditionShape() shape[Condition] {
 		template("value", "What it is compared to.", in, func(c *Condition) **expr.Template { return &c.Value }),
 		several("all", "Each of these holds.", func(c *Condition) *[]*Condition { return &c.All }),
 		several("any", "One of these holds.", func(c *Condition) *[]*Condition { return &c.Any }),
-		special("not", "This does not hold.", schema{},
-			func(d *decoder, n *node, c *Condition) { c.Not = d.condition(n, in) }),
+		special("not", "This does not hold.", ref(conditionShape),
+			func(d *decoder, n *node, c *Condition) { c.Not = d.condition(n) }),
+	}, short: &shorthand[Condition]{
+		kinds: []kind{scalar}, schema: schema{"type": []string{"boolean", "string"}},
+		read: func(d *decoder, n *node, c *Condition) { c.Expr = d.template(n, in) },
 	}}
 }
 
 // condition reads a test: an expression, or a mapping.
-func (d *decoder) condition(n *node, in scope) *Condition {
+func (d *decoder) condition(n *node) *Condition {
 	c := &Condition{Pos: n.pos}
-	if n.kind == scalar {
-		c.Expr = d.template(n, in)
-		return c
-	}
 	if !conditionShape().read(d, n, c) {
 		return nil
+	}
+	if n.kind == scalar {
+		return c
 	}
 	plain := n.has("input") || n.has("operator") || n.has("value")
 	count := 0

@@ -9,7 +9,7 @@ import (
 
 // typedJobFields are the fields of jobs that are not of type component.
 func typedJobFields(sc scopes) []field[draft] {
-	return slices.Concat(delayFields(sc), ifFields(), otherFields(sc), waitFields(sc))
+	return slices.Concat(delayFields(sc), ifFields(), otherFields(), waitFields(sc))
 }
 
 func ifFields() []field[draft] {
@@ -87,7 +87,7 @@ func routingShape() shape[routing] {
 	}}
 }
 
-func otherFields(sc scopes) []field[draft] {
+func otherFields() []field[draft] {
 	return []field[draft]{
 		special("cases", "switch: the values and where they lead.", schema{"type": "array", "items": ref(caseShape)},
 			func(d *decoder, n *node, j *draft) {
@@ -123,7 +123,7 @@ func otherFields(sc scopes) []field[draft] {
 			}),
 		special("where", "filter: the items to keep: an expression, or a condition.", ref(conditionShape),
 			func(d *decoder, n *node, j *draft) {
-				j.Filter = d.condition(n, sc.each)
+				j.Filter = d.condition(n)
 			}),
 		special("workflow", "workflow: the workflow to run.", schema{"type": "string"},
 			func(d *decoder, n *node, j *draft) {

@@ -32,11 +32,13 @@ func pages(t *testing.T) map[string]string {
 	return all
 }
 
-var yamlBlock = regexp.MustCompile("\n```yaml\n((?s:.*?)\n)```\n")
+var (
+	yamlBlock = regexp.MustCompile("\n```yaml\n((?s:.*?)\n)```\n")
+	section   = regexp.MustCompile(`^(listener|gateway|component|workflow|controller)s?:`)
+)
 
 // TestSnippets loads every example that is a compose file, or a part of one.
 func TestSnippets(t *testing.T) {
-	section := regexp.MustCompile(`^(listener|gateway|component|workflow|controller)s?:`)
 	for file, text := range pages(t) {
 		for _, m := range yamlBlock.FindAllStringSubmatch(text, -1) {
 			if !section.MatchString(m[1]) {
