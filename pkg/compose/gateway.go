@@ -199,6 +199,7 @@ func (d *decoder) readGateways(doc *Document, entries []entry) {
 		g.ID = e.id
 		d.placed[g] = e.n
 		d.gateway(g, e.n)
+		d.portsOnce(g, e.n.get("port"))
 		for _, p := range g.Ports {
 			d.forwardedOnce(doc, g, p)
 		}
@@ -206,18 +207,30 @@ func (d *decoder) readGateways(doc *Document, entries []entry) {
 	}
 }
 
-func (d *decoder) forwardedOnce(doc *Document, g *Gateway, p PortForward) {
-	for _, other := range append(slices.Clone(doc.Gateways), g) {
-		if other == g {
-			if first := slices.IndexFunc(g.Ports, func(o PortForward) bool { return o.Local == p.Local }); g.Ports[first] == p {
-				continue
-			}
-		} else if !slices.ContainsFunc(other.Ports, func(o PortForward) bool { return o.Local == p.Local }) {
-			continue
+// portsOnce looks for a port that one gateway has twice.
+func (d *decoder) portsOnce(g *Gateway, n *node) {
+	for i, p := range g.Ports {
+		at := n
+		if n.kind == list && len(n.items) == len(g.Ports) {
+			at = n.items[i]
 		}
-		d.report(&d.problems, g.Pos, "gateways."+g.ID, fmt.Sprintf("the local port %d is forwarded twice, by %s and %s", p.Local, other.ID, g.ID),
-			"a local port has one public URL: ${gateway:PORT.public_url}")
-		return
+		before := g.Ports[:i]
+		if slices.ContainsFunc(before, func(o PortForward) bool { return o.Local == p.Local }) {
+			d.wrongf(at, "a local port has one public URL: ${gateway:PORT.public_url}", "the local port %d is forwarded twice", p.Local)
+		} else if g.Type == SSHTunnel && p.Remote != 0 && slices.ContainsFunc(before, func(o PortForward) bool { return o.Remote == p.Remote }) {
+			d.wrongf(at, `give each its own, or let the server pick: "0:8090"`, "the server's port %d is asked for twice", p.Remote)
+		}
+	}
+}
+
+// forwardedOnce looks for a local port that another gateway has.
+func (d *decoder) forwardedOnce(doc *Document, g *Gateway, p PortForward) {
+	for _, other := range doc.Gateways {
+		if slices.ContainsFunc(other.Ports, func(o PortForward) bool { return o.Local == p.Local }) {
+			d.report(&d.problems, g.Pos, "gateways."+g.ID, fmt.Sprintf("the local port %d is forwarded twice, by %s and %s", p.Local, other.ID, g.ID),
+				"a local port has one public URL: ${gateway:PORT.public_url}")
+			return
+		}
 	}
 }
 

@@ -6,6 +6,7 @@ import (
 	"net"
 	"os"
 	"strconv"
+	"strings"
 
 	"github.com/switchbackhq/switchback/pkg/compose"
 	"github.com/switchbackhq/switchback/services/gateway/ngrok"
@@ -28,7 +29,7 @@ func (p *planner) addNgrok(g *compose.Gateway, r *reading) error {
 		}
 	}
 	if s.ConnectURL != "" {
-		if _, _, err := net.SplitHostPort(s.ConnectURL); err != nil {
+		if _, port, err := net.SplitHostPort(s.ConnectURL); err != nil || strings.Trim(port, "0123456789") != "" {
 			return &tunnel.Error{
 				Class: tunnel.Config, Err: err, Message: "connect_url " + strconv.Quote(s.ConnectURL) + " is not HOST:PORT",
 				Hint: "write connect_url: connect.example.com:443",

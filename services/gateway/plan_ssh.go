@@ -59,9 +59,19 @@ func (p *planner) addSSH(g *compose.Gateway, r *reading) error {
 		pl.hint = "sshd binds forwards to its own loopback unless sshd_config has `GatewayPorts clientspecified`; or a firewall closes the port"
 		plans = append(plans, pl)
 	}
-	p.join(keyOf(fmt.Sprintf("ssh %+v", s)), g.ID, func(log *slog.Logger) tunnel.Driver {
+	group := p.join(keyOf(fmt.Sprintf("ssh %+v", s)), g.ID, func(log *slog.Logger) tunnel.Driver {
 		s.Log = log
 		return ssh.New(s)
 	}, plans...)
+	for i, pl := range group.plans {
+		for _, other := range group.plans[:i] {
+			if pl.remote != 0 && pl.remote == other.remote {
+				return &tunnel.Error{
+					Class: tunnel.Config, Message: fmt.Sprintf("port %d of the server is asked for twice, by %s and %s", pl.remote, other.id, pl.id),
+					Hint: fmt.Sprintf(`give each its own, or let the server pick: "0:%d"`, pl.port),
+				}
+			}
+		}
+	}
 	return nil
 }

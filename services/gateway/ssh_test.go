@@ -184,6 +184,7 @@ func TestWrongFiles(t *testing.T) {
 	ssh := func(auth string) string {
 		return "gateway: {type: ssh-tunnel, port: 8080, connection: {host: h, auth: " + auth + "}}"
 	}
+	const other = "  - {id: %s, type: ssh-tunnel, port: '9000:%d', connection: {host: h, auth: {type: password, username: u, password: p}}}\n"
 	for name, c := range map[string]struct {
 		file string
 		env  []string
@@ -201,6 +202,13 @@ func TestWrongFiles(t *testing.T) {
 			"gateway: {type: http-tunnel, driver: ngrok, runtime: docker, port: 8080}",
 			[]string{"NGROK_AUTHTOKEN=x"},
 			[]string{"needs a NATS server that the container reaches"},
+		},
+		"a remote port twice": {
+			"gateways:\n" + fmt.Sprintf(other, "a", 8080) + fmt.Sprintf(other, "b", 8081),
+			nil, []string{"gateway", "port 9000 of the server is asked for twice"},
+		},
+		"a URL for an edge": {
+			"gateway: {driver: ngrok, port: 8080, authtoken: t, connect_url: 'https://x.example'}", nil, []string{"is not HOST:PORT"},
 		},
 		"no agent":    {ssh("{type: agent, username: u}"), nil, []string{"SSH_AUTH_SOCK"}},
 		"two for one": {"gateway: {type: ssh-tunnel, port: [8080, 8081], public_url: https://x.example, connection: {host: h, auth: {type: keyfile, username: u, keyfile: " + key + "}}}", nil, []string{"public_url"}},

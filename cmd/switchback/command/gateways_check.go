@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"os"
+	"slices"
 	"strings"
 	"time"
 
@@ -23,6 +24,9 @@ func (g *gatewaysCheckCommand) Run(ctx context.Context, s *streams) error {
 	doc, err := compose.Load(g.options())
 	if err != nil {
 		return fmt.Errorf("load the compose file: %w", err)
+	}
+	if missing := slices.DeleteFunc(slices.Clone(doc.Needs), func(p compose.Problem) bool { return !strings.HasPrefix(p.Path, "gateway") }); len(missing) > 0 {
+		return &compose.Invalid{Problems: missing}
 	}
 	steps := []jsonStep{}
 	err = gateway.Check(ctx, gateway.Config{}, gateway.Deps{Document: doc, Getenv: os.LookupEnv}, g.Name, func(step gateway.Step) {
