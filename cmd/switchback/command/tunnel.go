@@ -30,6 +30,8 @@ type tunnelCommand struct {
 	LogLevel   slog.Level `default:"warn" placeholder:"LEVEL" help:"debug, info, warn or error."`
 }
 
+const highestPort = 65535
+
 // Run opens a tunnel until it is told to stop.
 func (t *tunnelCommand) Run(ctx context.Context, s *streams) error {
 	source, err := t.file()
@@ -60,6 +62,12 @@ func (t *tunnelCommand) Run(ctx context.Context, s *streams) error {
 
 // file is the compose file that says the same as the command line.
 func (t *tunnelCommand) file() ([]byte, error) {
+	if t.Port < 1 || t.Port > highestPort {
+		return nil, fault.New(fault.Usage, strconv.Itoa(t.Port)+" is no port", "ports are from 1 to 65535: switchback tunnel 8090")
+	}
+	if t.RemotePort < 0 || t.RemotePort > highestPort {
+		return nil, fault.New(fault.Usage, "--remote-port "+strconv.Itoa(t.RemotePort)+" is no port", "ports are from 1 to 65535; 0 lets the server pick")
+	}
 	driver := t.Driver
 	if driver == "auto" {
 		switch {

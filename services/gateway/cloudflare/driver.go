@@ -11,7 +11,6 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
-	"strings"
 	"time"
 
 	"github.com/switchbackhq/switchback/services/gateway/docker"
@@ -136,7 +135,7 @@ func (d *Driver) child(_ context.Context, spec tunnel.Spec, upstream string) (p 
 			env = append(env, name+"="+v)
 		}
 	}
-	mark := filepath.Join(d.s.StateDir, fmt.Sprintf("cloudflared-%d-%s.pid", spec.Port, strings.TrimPrefix(filepath.Base(home), "cloudflared-")))
+	mark := markOf(home, spec.Port)
 	reap(d.s.StateDir, d.s.Log)
 	p, err = start(binary, d.arguments(config, "127.0.0.1:0", upstream), env, mark)
 	if err != nil {

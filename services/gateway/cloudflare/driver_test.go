@@ -192,6 +192,9 @@ func TestAProcessLeftOverIsEnded(t *testing.T) {
 	if err := os.WriteFile(filepath.Join(dir, "cloudflared-9999-1.pid"), fmt.Appendf(nil, "%d %s 999999999 1\n", left.Process.Pid, at), 0o600); err != nil {
 		t.Fatal(err)
 	}
+	if err := os.Mkdir(filepath.Join(dir, "cloudflared-1"), 0o700); err != nil { // its home
+		t.Fatal(err)
+	}
 	r := run(t, "ok", func(s *cloudflare.Settings) { s.StateDir = dir })
 	r.next()
 	if err := left.Wait(); err == nil || !strings.Contains(err.Error(), "killed") {

@@ -149,8 +149,24 @@ func reap(dir string, log *slog.Logger) {
 			log.Warn("ending a cloudflared that was left over", slog.Int("pid", n.pid))
 			signal(n.pid, syscall.SIGKILL)
 		}
+		if home := homeOf(file); home != "" {
+			_ = os.RemoveAll(home)
+		}
 		_ = os.Remove(file)
 	}
+}
+
+// markOf names the file that notes the child of a port with this home, and homeOf the home of such a file.
+func markOf(home string, port int) string {
+	return filepath.Join(filepath.Dir(home), fmt.Sprintf("cloudflared-%d-%s.pid", port, strings.TrimPrefix(filepath.Base(home), "cloudflared-")))
+}
+
+func homeOf(mark string) string {
+	name := strings.TrimSuffix(filepath.Base(mark), ".pid")
+	if parts := strings.Split(name, "-"); len(parts) == 3 && parts[2] != "" {
+		return filepath.Join(filepath.Dir(mark), "cloudflared-"+parts[2])
+	}
+	return ""
 }
 
 func parseNote(s string) (n noted, ok bool) {

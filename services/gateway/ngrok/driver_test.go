@@ -158,7 +158,7 @@ func TestWhatTheEdgeRefuses(t *testing.T) {
 		want   string
 		hint   string
 	}{
-		"wrong token":      {change: func(s *ngrok.Settings) { s.AuthToken = "2secret_token" }, class: tunnel.Auth, want: "ERR_NGROK_105", hint: "NGROK_AUTHTOKEN"},
+		"wrong token":      {change: func(s *ngrok.Settings) { s.AuthToken = "2secret_token" }, class: tunnel.Auth, want: "The authtoken you specified is not valid. Your authtoken: *** ERR_NGROK_105", hint: "NGROK_AUTHTOKEN"},
 		"name in use":      {refuse: "The endpoint is already online.\n\nERR_NGROK_334", class: tunnel.Conflict, want: "already online", hint: "tried again"},
 		"name not owned":   {refuse: "Not reserved.\n\nERR_NGROK_319", class: tunnel.Config, want: "Not reserved", hint: "domains"},
 		"something else":   {refuse: "Oh no.\n\nERR_NGROK_9999", class: tunnel.Remote, want: "Oh no. ERR_NGROK_9999", hint: "err_ngrok_9999"},

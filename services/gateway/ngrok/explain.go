@@ -11,7 +11,7 @@ import (
 
 var (
 	errorCode = regexp.MustCompile(`ERR_NGROK_\d{1,6}`)
-	anyToken  = regexp.MustCompile(`(?i)(auth-?token:?\s*)\S+`)
+	anyToken  = regexp.MustCompile(`(?i)(auth-?token:\s*)\S+|(auth-?token\s+)\S{16,}`) // without a colon, what is as long as a token
 )
 
 // maxText bounds what is shown of an edge's text.
@@ -85,7 +85,7 @@ func clean(text, token string) string {
 	if token != "" {
 		text = strings.ReplaceAll(text, token, "***")
 	}
-	text = anyToken.ReplaceAllString(text, "${1}***")
+	text = anyToken.ReplaceAllString(text, "${1}${2}***")
 	text = strings.Join(strings.Fields(strings.ToValidUTF8(text, "")), " ")
 	text = strings.Map(func(r rune) rune {
 		if r < ' ' || r == 0x7f {
