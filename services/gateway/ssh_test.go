@@ -205,7 +205,8 @@ func TestWrongFiles(t *testing.T) {
 		},
 		"a remote port twice": {
 			"gateways:\n" + fmt.Sprintf(other, "a", 8080) + fmt.Sprintf(other, "b", 8081),
-			nil, []string{"gateway", "port 9000 of the server is asked for twice"},
+			nil,
+			[]string{"gateway", "port 9000 of the server is asked for twice"},
 		},
 		"a URL for an edge": {
 			"gateway: {driver: ngrok, port: 8080, authtoken: t, connect_url: 'https://x.example'}", nil, []string{"is not HOST:PORT"},
