@@ -59,6 +59,8 @@ type Wait struct {
 	Used uint64 `json:"used,omitempty"`
 	// Timer tells a wait for time alone (a delay, a pause before a retry) from one for a callback.
 	Timer bool `json:"timer,omitempty"`
+	// Reason is why a run is cancelled, of the timer that makes sure that it is.
+	Reason string `json:"reason,omitempty"`
 	// Trace is the traceparent of what made the wait: a header of its message, and so of its timeout.
 	Trace string `json:"-"`
 }

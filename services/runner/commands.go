@@ -36,7 +36,7 @@ func (r *Runner) serveCommands(ctx context.Context) (stop func(), err error) {
 			return
 		}
 		var reply answer
-		run, err := r.cancel(ctx, id, string(n.Data))
+		run, err := r.cancelSurely(ctx, id, string(n.Data))
 		if err == nil {
 			reply.Run, err = r.sendable(ctx, run)
 		}
@@ -68,9 +68,42 @@ func (r *Runner) serveCommands(ctx context.Context) (stop func(), err error) {
 	return func() { stopCancel(); stopAbort() }, nil
 }
 
-// cancel ends a run, whatever it is doing.
-func (r *Runner) cancel(ctx context.Context, id, reason string) (*event.Run, error) {
-	run, err := r.stop(ctx, id, engine.CancelTrigger, engine.Cancelled{Reason: reason, At: time.Now()})
+// cancelWithin is how long a runner has for a cancel until others look after it. Doing it twice changes nothing.
+const cancelWithin = 3 * time.Second
+
+// cancelSurely is cancel for who asks by a command: that is no stored message, which would come again should this runner
+// die. So a timer is set first, and ended when all is done that follows from the cancel.
+func (r *Runner) cancelSurely(ctx context.Context, id, reason string) (*event.Run, error) {
+	now := time.Now()
+	sure := event.Wait{ID: engine.CancelID(id), Run: id, Reason: reason, Since: now, Deadline: now.Add(cancelWithin), Timer: true}
+	stub, _, err := r.bus.Stub(ctx, id)
+	set := err == nil && !stub.Status.Ended()
+	if set {
+		if err := r.waits.Timer(ctx, sure); err != nil {
+			return nil, err
+		}
+	}
+	run, err := r.cancel(ctx, id, reason, now)
+	if set && (err == nil || lasting(err)) {
+		if err := r.waits.End(ctx, sure, 0); err != nil {
+			r.log.Info("could not end the timer of a cancel: it will find nothing to do", slog.String("run", id), slog.Any("error", err))
+		}
+	}
+	return run, err
+}
+
+// cancelRung goes on with a cancel whose runner did not come to its end.
+func (r *Runner) cancelRung(ctx context.Context, w *event.Wait) error {
+	_, err := r.cancel(ctx, w.Run, w.Reason, w.Since)
+	if fault.CodeOf(err) == fault.NotFound {
+		return nil
+	}
+	return err
+}
+
+// cancel ends a run, whatever it is doing. One that was tried again since it was asked for goes on.
+func (r *Runner) cancel(ctx context.Context, id, reason string, asked time.Time) (*event.Run, error) {
+	run, err := r.stop(ctx, id, engine.CancelTrigger, engine.Cancelled{Reason: reason, Asked: asked, At: time.Now()})
 	if err != nil {
 		return nil, err
 	}

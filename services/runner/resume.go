@@ -172,6 +172,9 @@ func (r *Runner) timeout(ctx context.Context, d *bus.Delivery) error {
 	if err := json.Unmarshal(d.Data, &w); err != nil || w.Run == "" {
 		return r.discard(ctx, d, fmt.Errorf("the payload is not a wait: %w", err))
 	}
+	if w.ID == engine.CancelID(w.Run) {
+		return r.cancelRung(ctx, &w)
+	}
 	// The server's clock has set it off; ours may be behind.
 	now := time.Now()
 	if d.Time.After(now) {

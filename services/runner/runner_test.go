@@ -75,6 +75,9 @@ func beginOn(t *testing.T, on *bus.Bus, file string, config runner.Config) *benc
 	return b
 }
 
+// provisioned is how the streams are laid out: what a killed runner held comes again soon.
+var provisioned = bus.Layout{AckWait: 2 * time.Second}
+
 func connect(t *testing.T, server *bustest.Server) *bus.Bus {
 	t.Helper()
 	b, err := bus.Connect(t.Context(), bus.Options{URL: server.URL()})
@@ -82,7 +85,7 @@ func connect(t *testing.T, server *bustest.Server) *bus.Bus {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { _ = b.Close(context.Background()) })
-	if err := b.Provision(t.Context(), bus.Layout{AckWait: 2 * time.Second}); err != nil {
+	if err := b.Provision(t.Context(), provisioned); err != nil {
 		t.Fatal(err)
 	}
 	return b

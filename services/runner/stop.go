@@ -104,7 +104,7 @@ func (r *Runner) stillborn(ctx context.Context, d *bus.Delivery, p *poison, ev e
 
 // cancelRun cancels another run. One that is not there yet finds that nobody waits for it.
 func (a *activation) cancelRun(c engine.CancelRun) error {
-	_, err := a.r.cancel(a.ctx, c.ID, c.Reason)
+	_, err := a.r.cancel(a.ctx, c.ID, c.Reason, time.Time{})
 	switch {
 	case fault.CodeOf(err) == fault.NotFound:
 		return nil

@@ -112,6 +112,7 @@ type Retried struct {
 // Cancelled asks for the run's end.
 type Cancelled struct {
 	Reason string
+	Asked  time.Time // when; a run that was tried again since goes on. Zero: just now
 	At     time.Time
 }
 

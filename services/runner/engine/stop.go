@@ -35,8 +35,15 @@ func outline(run *event.Run) *compose.Workflow {
 // CancelTrigger is what a run that was cancelled has been ended by.
 const CancelTrigger = "cancel"
 
+// CancelID is the id of the timer that makes sure that a run which was to be cancelled is, whoever dies: no job's timer can
+// have it.
+func CancelID(runID string) string { return runID + "..cancel" }
+
 func (s *step) cancel(ev Cancelled) {
-	if s.run.Status.Ended() {
+	switch {
+	case !ev.Asked.IsZero() && s.run.RetriedAt.After(ev.Asked):
+		return
+	case s.run.Status.Ended():
 		s.repeat()
 		return
 	}

@@ -6,6 +6,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
 
@@ -83,5 +84,18 @@ func TestARunThatWasGivenUpBeforeItBegan(t *testing.T) {
 	run, _, err = engine.Advance(w, unborn, retried)
 	if err != nil || run.Status != event.StatusFailed || run.Error == nil || run.Error.Code != "input" || run.RetriedBy != "request:8" {
 		t.Errorf("%+v, %v", run, err)
+	}
+}
+
+// TestACancelThatComesLate finds a run that was tried again since, and leaves it alone.
+func TestACancelThatComesLate(t *testing.T) {
+	w := world(component(0), job("a"))
+	run, _ := play(t, w, requested(t0), engine.Cancelled{At: after(time.Second)}, engine.Retried{Request: 8, Trigger: "request:8", At: after(3 * time.Second)})
+	for asked, want := range map[time.Time]event.Status{
+		after(time.Second): event.StatusRunning, after(4 * time.Second): event.StatusCancelled, {}: event.StatusCancelled,
+	} {
+		if got, _, err := engine.Advance(w, run, engine.Cancelled{Asked: asked, At: after(5 * time.Second)}); err != nil || got.Status != want {
+			t.Errorf("asked for at %v it is %s, want %s, %v", asked, got.Status, want, err)
+		}
 	}
 }
