@@ -91,6 +91,45 @@ func TestOnlyEndedRunsExpire(t *testing.T) {
 	}
 }
 
+// A runner that glances at what another has saved goes on with what it has read: it does not read it again.
+func TestGlanceIsRemembered(t *testing.T) {
+	b := bustest.Start(t).Provisioned(bus.Layout{Memory: true})
+	one, two := journal.New(b, time.Hour), journal.New(b, time.Hour)
+	ctx := t.Context()
+	first, _, err := one.Save(ctx, &event.Run{ID: "r", Status: event.StatusWaiting}, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if run, err := two.Glance(ctx, "r"); err != nil || run.Status != event.StatusWaiting {
+		t.Fatalf("%+v, %v", run, err)
+	}
+	second, _, err := one.Save(ctx, &event.Run{ID: "r", Status: event.StatusRunning}, first)
+	if err != nil {
+		t.Fatal(err)
+	}
+	run, rev, err := two.Recall(ctx, "r")
+	if err != nil || rev != first || run.Status != event.StatusWaiting {
+		t.Errorf("recalled: %+v, %d, %v; want what was read, of %d", run, rev, err, first)
+	}
+	if _, _, err := two.Save(ctx, run, rev); !errors.Is(err, journal.ErrConflict) {
+		t.Errorf("a save on what is out of date: %v", err)
+	}
+	if _, rev, err := two.Recall(ctx, "r"); err != nil || rev != second {
+		t.Errorf("recalled after the conflict: %d, %v, want %d", rev, err, second)
+	}
+	// What has ended, and what there is not, is not remembered.
+	if _, _, err := one.Save(ctx, &event.Run{ID: "r", Status: event.StatusFailed}, second); err != nil {
+		t.Fatal(err)
+	}
+	three := journal.New(b, time.Hour)
+	if run, err := three.Glance(ctx, "r"); err != nil || run.Status != event.StatusFailed || three.Recent("r") != nil {
+		t.Errorf("a run that has ended: %+v, %v, remembered: %+v", run, err, three.Recent("r"))
+	}
+	if run, err := three.Glance(ctx, "none"); err != nil || run != nil || three.Recent("none") != nil {
+		t.Errorf("no run: %+v, %v", run, err)
+	}
+}
+
 // What is stored is what encoding/json writes, and what a save gives stays as it is when the next document is written.
 func TestWhatASaveGives(t *testing.T) {
 	b := bustest.Start(t).Provisioned(bus.Layout{Memory: true})
