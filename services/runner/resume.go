@@ -253,6 +253,5 @@ func (r *Runner) fate(cb *event.Callback, f fate.Fate) {
 		return
 	}
 	r.metrics.callbacks.WithLabelValues(string(f)).Inc()
-	r.log.LogAttrs(context.Background(), slog.LevelDebug, "callback",
-		slog.String("id", cb.ID), slog.Uint64("seq", cb.Seq), slog.String("fate", string(f)), telemetry.TraceID(cb.Trace))
+	r.log.Debug("callback", slog.String("id", cb.ID), slog.Uint64("seq", cb.Seq), slog.String("fate", string(f)), telemetry.TraceID(cb.Trace))
 }
