@@ -28,6 +28,9 @@ type conn struct {
 	net.Conn
 	busy   atomic.Bool
 	linger atomic.Bool
+
+	// Of the goroutine that serves it alone.
+	reading, writing deadline
 }
 
 // accept takes connections until the socket is closed and calls serve for each in its own goroutine.

@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto/tls"
 	"log/slog"
+	"net"
 	"time"
 
 	"github.com/switchbackhq/switchback/pkg/compose"
@@ -14,6 +15,9 @@ func NewGate(slots, length int, timeout time.Duration) (enter func(context.Conte
 	g := newGate(slots, length, timeout)
 	return g.enter, g.leave
 }
+
+// NewConn is a connection with the deadlines of a listener's.
+func NewConn(c net.Conn) net.Conn { return &conn{Conn: c} }
 
 // Forwarded is forwarded.
 var Forwarded = forwarded
