@@ -36,6 +36,7 @@ func Start(args Args) (*Embedded, error) {
 	s, err := server.NewServer(&server.Options{
 		ServerName: "bench", Host: "127.0.0.1", Port: args.Port, NoLog: true, NoSigs: true,
 		JetStream: true, StoreDir: args.Dir, SyncInterval: syncInterval,
+		NoSublistCache: true, // as `switchback up` has it, and deploy/nats
 	})
 	if err != nil {
 		return nil, fmt.Errorf("make a nats-server: %w", err)

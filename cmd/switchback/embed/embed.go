@@ -106,6 +106,7 @@ func start(ctx context.Context, o Options) (*server.Server, error) {
 		ServerName: "switchback", Host: "127.0.0.1", Port: port,
 		JetStream: true, StoreDir: o.Dir, SyncInterval: o.SyncInterval, SyncAlways: o.SyncInterval == 0,
 		MaxPayload: MaxPayload, NoSigs: true, DisableShortFirstPing: true,
+		NoSublistCache: true, // nearly every message has a subject of its own: it would be filled for nothing
 	})
 	if err != nil {
 		return nil, fmt.Errorf("configure the NATS server: %w", err)
