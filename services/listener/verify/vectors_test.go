@@ -76,6 +76,12 @@ func TestVectors(t *testing.T) {
 			body:   `{"id":1234567890,"email":"customer@example.com","total_price":"123.45"}`, delivery: "b54557e4",
 		},
 		{
+			source: "@shopify/shopify-api 13.1.0 (npm): signed by its createSHA256HMAC, and valid to its webhooks.validate",
+			spec:   Spec{Type: "shopify", Secrets: []string{"shpss_0123456789abcdef0123456789abcdef"}},
+			header: header("X-Shopify-Hmac-Sha256", "7D96tYBEZNKDOIWYT70sirypkbBpcxwbUvM4+7FLwl4=", "X-Shopify-Webhook-Id", "b54557e4-bdd9"),
+			body:   `{"id":820982911946154508,"note":"café 🎂"}`, delivery: "b54557e4-bdd9",
+		},
+		{
 			source: "twilio/twilio-go client/request_validator_test.go",
 			spec:   Spec{Type: "twilio", Secrets: []string{"12345"}}, base: "https://mycompany.com", target: "/myapp.php?foo=1&bar=2",
 			header: header("Content-Type", form, "X-Twilio-Signature", "vOEb5UThFn24KEfnOFLQY2AE5FY="),
@@ -176,6 +182,14 @@ func TestVectors(t *testing.T) {
 			spec:   Spec{Type: "square", Secrets: []string{"signature-key"}}, base: "https://webhook.site", target: "/webhooks",
 			header: header("x-square-hmacsha256-signature", "Cxt7+aTi4rKgcA0bC4g9EHdVtLSDWdqccmL5MvihU4U="),
 			body:   `{"data":{"type":"webhooks","id":">id<"}}`,
+		},
+		{
+			source: "square 46.0.0 (npm): true to its WebhooksHelper.verifySignature",
+			spec:   Spec{Type: "square", Secrets: []string{"asdf1234"}}, base: "https://example.com", target: "/webhook",
+			header: header("x-square-hmacsha256-signature", "xDYPEbWn2+AfzvqvVDv743yVNhtLUG5jVPE845Ol/EA="),
+			body:   `{"merchant_id":"MLEFBHHSJGVHD","event_id":"ac3ac95b-f97d-458c-a6e6-18981597e05f","note":"<café>"}`,
+
+			delivery: "ac3ac95b-f97d-458c-a6e6-18981597e05f",
 		},
 		{
 			source: "HubSpot/hubspot-api-nodejs test/unit/signature.spec.ts: v1",
