@@ -53,7 +53,7 @@ func DecodeCallback(s *Stored) (*event.Callback, error) {
 	}
 	cb := &event.Callback{
 		ID: id, Outcome: outcome, Result: payload(s.Data), Error: s.Header[subject.HeaderError], Endpoint: s.Header[subject.HeaderEndpoint],
-		DeliveryID: s.Header[hdrMsgID], Trace: s.Header[subject.HeaderTrace], Object: reference(s.Header), Seq: s.Seq, StoredAt: s.Time,
+		DeliveryID: s.Header[hdrMsgID], Trace: s.Header[subject.HeaderTrace], Object: Reference(s.Header), Seq: s.Seq, StoredAt: s.Time,
 	}
 	cb.ReplayOf, _ = strconv.ParseUint(s.Header[subject.HeaderReplayOf], 10, 64) // 0 for none
 	if t := s.Header[subject.HeaderReceivedAt]; t != "" {
@@ -110,7 +110,7 @@ func DecodeRunRequest(s *Stored) (*event.RunRequest, error) {
 		RunID: s.Header[subject.HeaderRunID], Workflow: workflow, Input: s.Data, ReplyTo: s.Header[subject.HeaderReplyTo],
 		MsgID: s.Header[hdrMsgID], Trace: s.Header[subject.HeaderTrace], Seq: s.Seq, RequestedAt: s.Time,
 		Parent: s.Header[subject.HeaderParent], Definition: s.Header[subject.HeaderDefinition],
-		Retry: s.Header[subject.HeaderRetry] == "true", Object: reference(s.Header),
+		Retry: s.Header[subject.HeaderRetry] == "true", Object: Reference(s.Header),
 	}, nil
 }
 

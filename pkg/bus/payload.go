@@ -38,8 +38,8 @@ func (b *Bus) publishLarge(ctx context.Context, o *outgoing, kind string, ttl ti
 	return a, err
 }
 
-// reference gives the object that a message's headers refer to, or nil.
-func reference(h Header) *event.Object {
+// Reference gives the object that a message's headers refer to, or nil.
+func Reference(h Header) *event.Object {
 	name := h[subject.HeaderObject]
 	if name == "" {
 		return nil

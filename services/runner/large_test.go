@@ -319,6 +319,50 @@ func TestALargeRequestIsRejected(t *testing.T) {
 	}
 }
 
+// TestADeadLetterKeepsWhatItsMessageReferredTo: the message's object goes long before the letter.
+func TestADeadLetterKeepsWhatItsMessageReferredTo(t *testing.T) {
+	b := begin(t, largeFile)
+	objects := b.bus.Objects(subject.BucketPayloads)
+	result := `"` + text("r", threeMiB) + `"`
+	ref, err := objects.Put(t.Context(), "callback.theirs", []byte(result), 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for id, name := range map[string]string{"kept": ref.Name, "lost": "nowhere"} {
+		h := bus.Header{subject.HeaderOutcome: "nonsense", subject.HeaderObject: name}
+		if _, err := b.bus.Publish(t.Context(), &bus.Message{Subject: subject.Callback(id), Header: h}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	letter := func(id string) (dead event.Dead) {
+		for deadline := time.Now().Add(patience); ; <-time.After(time.Millisecond) {
+			m, err := b.bus.Last(t.Context(), subject.StreamDead, subject.Dead("callback", id))
+			if err == nil {
+				if err := json.Unmarshal(m.Data, &dead); err != nil {
+					t.Fatal(err)
+				}
+				return dead
+			}
+			if !errors.Is(err, bus.ErrNotFound) || time.Now().After(deadline) {
+				t.Fatal(err)
+			}
+		}
+	}
+	dead := letter("kept")
+	if err := objects.Delete(t.Context(), ref.Name); err != nil {
+		t.Fatal(err)
+	}
+	if dead.Object == nil || len(dead.Headers[subject.HeaderObject]) > 0 || len(dead.Headers[subject.HeaderOutcome]) == 0 {
+		t.Fatalf("%+v", dead)
+	}
+	if data, err := b.bus.Payload(t.Context(), dead.Object); err != nil || string(data) != result {
+		t.Errorf("%d bytes, %v", len(data), err)
+	}
+	if dead := letter("lost"); dead.Object != nil || len(dead.Headers[subject.HeaderObject]) == 0 {
+		t.Errorf("of what is not to be had: %+v", dead)
+	}
+}
+
 // A message of a component's own has to fit: that is said at once, not after all attempts.
 func TestALargeMessageOfAComponent(t *testing.T) {
 	b := begin(t, `

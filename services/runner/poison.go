@@ -82,9 +82,22 @@ func (r *Runner) bury(ctx context.Context, m *bus.Stored, reason error) error {
 	for k, v := range m.Header {
 		headers[k] = []string{v}
 	}
-	dead := event.Dead{Subject: m.Subject, Reason: cut(reason.Error(), maxReason), At: time.Now(), Headers: headers, Payload: m.Data}
-	if len(m.Data) > r.bus.Inline()/2 { // it is written in base64
-		ref, err := r.bus.Objects(subject.BucketPayloads).Put(ctx, "dead."+nuid.Next(), m.Data, 0)
+	payload := m.Data
+	if ref := bus.Reference(m.Header); ref != nil {
+		// The object goes with the message that refers to it, long before the dead letter.
+		switch data, err := r.bus.Objects(ref.Bucket).Get(ctx, ref); {
+		case err == nil:
+			payload = data
+			for _, name := range []string{subject.HeaderObject, subject.HeaderObjectSize, subject.HeaderObjectDigest} {
+				delete(headers, name)
+			}
+		case !lasting(err):
+			return fmt.Errorf("bury %s: %w", m.Subject, err)
+		}
+	}
+	dead := event.Dead{Subject: m.Subject, Reason: cut(reason.Error(), maxReason), At: time.Now(), Headers: headers, Payload: payload}
+	if len(payload) > r.bus.Inline()/2 { // it is written in base64
+		ref, err := r.bus.Objects(subject.BucketPayloads).Put(ctx, "dead."+nuid.Next(), payload, 0)
 		if err != nil {
 			return fmt.Errorf("bury %s: %w", m.Subject, err)
 		}
