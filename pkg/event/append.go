@@ -280,5 +280,6 @@ func (e *encoder) wait(w *Wait) {
 	e.time(`,"deadline":`, w.Deadline)
 	e.uintIf(`,"used":`, w.Used)
 	e.boolIf(`,"timer":`, w.Timer)
+	e.textIf(`,"reason":`, w.Reason)
 	e.close(from)
 }

@@ -47,7 +47,8 @@ type Callback struct {
 	StoredAt time.Time // when the server took it
 }
 
-// Wait is the value of a key in the bucket waits, and the payload of the timeout that ends it.
+// Wait is the value of a key in the bucket waits, and the payload of the timeout that ends it. A new field is written in
+// append.go too.
 type Wait struct {
 	ID       string    `json:"id"`
 	Run      string    `json:"run"`
@@ -117,7 +118,8 @@ const (
 	RunCancelled = "cancelled"
 )
 
-// Notice is the payload of a run.event message: live, not stored; the run document is the truth.
+// Notice is the payload of a run.event message: live, not stored; the run document is the truth. A new field is written in
+// append.go too.
 type Notice struct {
 	Run      string          `json:"run"`
 	Workflow string          `json:"workflow"`

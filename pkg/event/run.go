@@ -30,7 +30,8 @@ func (s Status) Ended() bool {
 	}
 }
 
-// Run is the run document: the value of a key in the bucket runs, and all that the engine knows of a run.
+// Run is the run document: the value of a key in the bucket runs, and all that the engine knows of a run. A new field, of
+// any type below, is written in append.go too: a test tells which is not.
 type Run struct {
 	ID         string          `json:"id"`
 	Workflow   string          `json:"workflow"`
