@@ -25,13 +25,14 @@ type Journal struct {
 	runs    *bus.Bucket
 	objects *bus.Objects  // documents that are too large for a message
 	keep    time.Duration // how long an ended run is kept
+	unsaved time.Duration // the age of an object without a run at which nobody will save that run any more
 	recent  *recent
 }
 
 // New gives a journal that keeps ended runs for a time.
 func New(b *bus.Bus, keep time.Duration) *Journal {
 	return &Journal{
-		bus: b, runs: b.Bucket(subject.BucketRuns), objects: b.Objects(subject.BucketDocuments), keep: keep, recent: newRecent(),
+		bus: b, runs: b.Bucket(subject.BucketRuns), objects: b.Objects(subject.BucketDocuments), keep: keep, unsaved: unsavedAge, recent: newRecent(),
 	}
 }
 

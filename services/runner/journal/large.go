@@ -91,7 +91,7 @@ func (j *Journal) sweep(ctx context.Context, name string, age time.Duration) (go
 	switch {
 	case errors.Is(err, bus.ErrNotFound):
 		// Never saved, or expired: then the object has a time of its own.
-		age = max(age, unsavedAge)
+		age = max(age, j.unsaved)
 	case err != nil:
 		return false, err
 	default:
@@ -108,11 +108,25 @@ func (j *Journal) sweep(ctx context.Context, name string, age time.Duration) (go
 		return false, err
 	}
 	if e != nil {
-		if done, err := j.fence(ctx, e); !done {
-			return false, err
-		}
+		gone, err = j.fence(ctx, e)
+	} else {
+		gone, err = j.absent(ctx, id)
+	}
+	if !gone {
+		return false, err
 	}
 	return true, j.objects.Delete(ctx, name)
+}
+
+// absent makes sure that a run has no document. That a read finds none is not enough: a server that has been deposed as the
+// stream's leader, and does not know yet, answers by what it has. So the deletion of what is not there is stored, under the
+// condition that it is not there: only the real leader, with most of the servers behind it, takes that.
+func (j *Journal) absent(ctx context.Context, id string) (bool, error) {
+	err := j.runs.DeleteAt(ctx, id, 0)
+	if errors.Is(err, ErrConflict) {
+		return false, nil
+	}
+	return err == nil, err
 }
 
 // fence stores what a key holds once more. Whoever has written an object for a save of the revision before finds a
