@@ -429,6 +429,16 @@ func (s *step) leave() {
 	s.do(Release{Turn: *s.run.Turn})
 }
 
+// leaveEarlier gives back the turns before the run's last one: whoever asked for one of them may have died before it heard
+// that it was not wanted any more.
+func (s *step) leaveEarlier() {
+	for n := 1; n < s.run.Turn.Number; n++ {
+		earlier := *s.run.Turn
+		earlier.Number = n
+		s.do(Release{Turn: earlier})
+	}
+}
+
 // letGo ends an attempt that nobody wants any more, and what it has under way.
 func (s *step) letGo(def *compose.Job, job *event.Job) {
 	if a := last(job); a != nil {

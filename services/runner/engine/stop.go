@@ -40,10 +40,7 @@ const CancelTrigger = "cancel"
 func CancelID(runID string) string { return runID + "..cancel" }
 
 func (s *step) cancel(ev Cancelled) {
-	switch {
-	case !ev.Asked.IsZero() && s.run.RetriedAt.After(ev.Asked):
-		return
-	case s.run.Status.Ended():
+	if s.run.Status.Ended() || !ev.Asked.IsZero() && s.run.RetriedAt.After(ev.Asked) {
 		s.repeat()
 		return
 	}

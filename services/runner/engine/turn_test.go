@@ -131,6 +131,14 @@ func TestTurns(t *testing.T) {
 			"waiting a=failed",
 			[]string{"sleep r..turn.2 until 1m3s"},
 		},
+		"a cancel that comes again when it was tried again since gives the earlier turn back": {
+			plain,
+			[]engine.Event{
+				requested(t0), granted(1, t0), engine.Cancelled{Asked: t0, At: t0}, retried, engine.Cancelled{Asked: t0, At: after(3 * second)},
+			},
+			"waiting a=cancelled",
+			[]string{"release 1"},
+		},
 		"an earlier turn does not": {
 			plain, []engine.Event{requested(t0), granted(1, t0), failed, retried, granted(1, after(3*second))}, "waiting a=failed", []string{"release 1"},
 		},

@@ -395,6 +395,11 @@ func (s *step) repeat() {
 	switch {
 	case turn != nil && turn.Trigger == s.trigger:
 		s.look()
+	case turn != nil && turn.Number > 1:
+		s.leaveEarlier()
+	}
+	switch {
+	case turn != nil && turn.Trigger == s.trigger:
 	case s.run.Status.Ended() && s.run.EndedBy == s.trigger:
 		s.leave()
 	}
