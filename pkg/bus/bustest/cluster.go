@@ -119,3 +119,25 @@ func (c *Nodes) Leader(stream string) int {
 	}
 	return -1
 }
+
+// AwaitCopies waits until every node has stored all that any has of a stream: what is read from any copy is up to date then.
+func (c *Nodes) AwaitCopies(stream string) {
+	c.t.Helper()
+	Eventually(c.t, "all copies of "+stream+" are the same", func() bool {
+		last := map[uint64]bool{}
+		for _, s := range c.Servers {
+			js, err := s.srv.Jsz(&server.JSzOptions{Accounts: true, Streams: true})
+			if err != nil {
+				return false
+			}
+			for _, account := range js.AccountDetails {
+				for _, st := range account.Streams {
+					if st.Name == stream {
+						last[st.State.LastSeq] = true
+					}
+				}
+			}
+		}
+		return len(last) == 1
+	})
+}

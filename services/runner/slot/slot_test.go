@@ -24,10 +24,14 @@ func TestMain(m *testing.M) {
 	goleak.VerifyTestMain(m)
 }
 
-func everywhere(t *testing.T, f func(t *testing.T, b *bus.Bus)) {
+// everywhere runs a test on one server and on three. The queue is read from any copy; settle waits until all are the same.
+func everywhere(t *testing.T, f func(t *testing.T, b *bus.Bus, settle func())) {
 	t.Helper()
-	t.Run("R1", func(t *testing.T) { f(t, bustest.Start(t).Provisioned(bus.Layout{})) })
-	t.Run("R3", func(t *testing.T) { f(t, bustest.Cluster(t, 3).Provisioned(bus.Layout{})) })
+	t.Run("R1", func(t *testing.T) { f(t, bustest.Start(t).Provisioned(bus.Layout{}), func() {}) })
+	t.Run("R3", func(t *testing.T) {
+		nodes := bustest.Cluster(t, 3)
+		f(t, nodes.Provisioned(bus.Layout{}), func() { nodes.AwaitCopies("KV_slots") })
+	})
 }
 
 func ticket(run string, order uint64, limit int) slot.Ticket {
@@ -59,7 +63,7 @@ func rings(t *testing.T, b *bus.Bus, run string) int {
 }
 
 func TestTurnsAreGivenInOrder(t *testing.T) {
-	everywhere(t, func(t *testing.T, b *bus.Bus) {
+	everywhere(t, func(t *testing.T, b *bus.Bus, settle func()) {
 		t.Helper()
 		s, other := slot.New(b), slot.New(b)
 		one, two, three, four := ticket("one", 1, 2), ticket("two", 2, 2), ticket("three", 3, 2), ticket("four", 4, 2)
@@ -70,11 +74,13 @@ func TestTurnsAreGivenInOrder(t *testing.T) {
 		acquire(t, s, one, true) // asking again changes nothing
 		acquire(t, s, four, false)
 
+		settle()
 		release(t, other, one)
 		bustest.Eventually(t, "a ring for three", func() bool { return rings(t, b, "three") == 1 })
 		if n := rings(t, b, "four"); n != 0 {
 			t.Errorf("four was rung for %d times", n)
 		}
+		settle()
 		acquire(t, s, three, true)
 		acquire(t, s, four, false)
 		release(t, s, one) // again
@@ -82,11 +88,14 @@ func TestTurnsAreGivenInOrder(t *testing.T) {
 		five := ticket("five", 5, 2)
 		acquire(t, s, five, false)
 		release(t, s, four) // leaves the queue
+		settle()
 		release(t, s, two)
 		acquire(t, s, five, true)
 		for _, tk := range []slot.Ticket{three, five} {
+			settle()
 			release(t, s, tk)
 		}
+		settle()
 		acquire(t, s, ticket("six", 6, 1), true)
 	})
 }
@@ -176,7 +185,7 @@ func TestCheckTakesOutWhoHasGone(t *testing.T) {
 
 // TestNeverMoreThanTheLimit lets many runs ask for a few turns at once, through several runners.
 func TestNeverMoreThanTheLimit(t *testing.T) {
-	everywhere(t, func(t *testing.T, b *bus.Bus) {
+	everywhere(t, func(t *testing.T, b *bus.Bus, _ func()) {
 		t.Helper()
 		const runs, limit = 60, 3
 		runners := []*slot.Slots{slot.New(b), slot.New(b), slot.New(b)}
