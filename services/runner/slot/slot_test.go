@@ -2,10 +2,10 @@ package slot_test
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"math/rand/v2"
-	"strings"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -185,7 +185,7 @@ func TestCheckTakesOutWhoHasGone(t *testing.T) {
 
 // TestNeverMoreThanTheLimit lets many runs ask for a few turns at once, through several runners.
 func TestNeverMoreThanTheLimit(t *testing.T) {
-	everywhere(t, func(t *testing.T, b *bus.Bus, _ func()) {
+	everywhere(t, func(t *testing.T, b *bus.Bus, settle func()) {
 		t.Helper()
 		const runs, limit = 60, 3
 		runners := []*slot.Slots{slot.New(b), slot.New(b), slot.New(b)}
@@ -225,9 +225,23 @@ func TestNeverMoreThanTheLimit(t *testing.T) {
 		if n := most.Load(); n > limit {
 			t.Errorf("%d went at once", n)
 		}
-		m, err := b.Last(t.Context(), "KV_slots", subject.SlotHolders(slot.Group("w", nil)))
-		if err != nil || !strings.Contains(string(m.Data), `"holders":[]`) {
-			t.Errorf("in the end: %s, %v", m.Data, err)
-		}
+		// A copy that lags may have had one in the queue that has ended: it is rung for, and its turn given back.
+		bustest.Eventually(t, "nobody has a turn", func() bool {
+			settle()
+			m, err := b.Last(t.Context(), "KV_slots", subject.SlotHolders(slot.Group("w", nil)))
+			if err != nil {
+				t.Fatal(err)
+			}
+			var left struct{ Holders []struct{ Run string } }
+			if err := json.Unmarshal(m.Data, &left); err != nil {
+				t.Fatal(err)
+			}
+			for _, h := range left.Holders {
+				if rings(t, b, h.Run) > 0 {
+					release(t, runners[0], ticket(h.Run, 0, limit))
+				}
+			}
+			return len(left.Holders) == 0
+		})
 	})
 }
