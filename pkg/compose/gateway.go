@@ -234,6 +234,9 @@ func (d *decoder) forwardedOnce(doc *Document, g *Gateway, p PortForward) {
 	}
 }
 
+// ngrokVariable is where a gateway of ngrok finds its token when the file names none.
+const ngrokVariable = "NGROK_AUTHTOKEN"
+
 // gateway checks that what is given goes with the type and the driver.
 func (d *decoder) gateway(g *Gateway, n *node) {
 	if g.Type == "" {
@@ -280,6 +283,12 @@ func (d *decoder) gateway(g *Gateway, n *node) {
 				d.wrongf(n.get("port"), "write the local port alone, and the host as target", "only an ssh-tunnel chooses its remote port")
 				break
 			}
+		}
+	}
+	if g.Driver == Ngrok && !n.get("authtoken").given() {
+		if token, _ := d.env(ngrokVariable); token == "" {
+			d.needf(n, "copy yours from https://dashboard.ngrok.com/get-started/your-authtoken: export "+ngrokVariable+"=…",
+				"ngrok needs an authtoken, and %s is not set", ngrokVariable)
 		}
 	}
 	d.cloudflare(g, n)
