@@ -60,7 +60,7 @@ func TestDeadlines(t *testing.T) {
 					}
 					for i, d := range c.puts {
 						if i > 0 {
-							time.Sleep(s) // of the bubble's clock
+							time.Sleep(s) //nolint:forbidigo // of the bubble's clock
 						}
 						at := time.Time{}
 						if d != 0 {
@@ -106,7 +106,7 @@ func TestWriteGoesOn(t *testing.T) {
 		if _, err := io.ReadFull(far, first); err != nil {
 			t.Fatal(err)
 		}
-		time.Sleep(30 * time.Second) // of the bubble's clock
+		time.Sleep(30 * time.Second) //nolint:forbidigo // of the bubble's clock
 		rest, err := io.ReadAll(far)
 		if got := string(first) + string(rest); got != "abcdef" || err != nil {
 			t.Errorf("%q, %v", got, err)
