@@ -89,6 +89,13 @@ func ingestContenders(size, connections int) []contender {
 			}
 			return s.callbacks(ctx, load.Callbacks{HostPort: d.listener, Path: system.CallbackPath, BodyBytes: size}, connections, d, d.processes...)
 		}},
+		{name: "Switchback, no records, embedded NATS", nats: embedded, measure: func(ctx context.Context, s *site) ([]report.Value, error) {
+			d, err := s.deploy(ctx, topology{embedded: true, listener: true}, system.UnrecordedDocument)
+			if err != nil {
+				return nil, err
+			}
+			return s.callbacks(ctx, load.Callbacks{HostPort: d.listener, Path: system.CallbackPath, BodyBytes: size}, connections, d, d.processes...)
+		}},
 		{name: "Switchback, external NATS", nats: external, measure: func(ctx context.Context, s *site) ([]report.Value, error) {
 			d, err := s.deploy(ctx, topology{listener: true}, system.IngestDocument)
 			if err != nil {

@@ -27,6 +27,11 @@ listener:
 `, port, CallbackPath)
 }
 
+// UnrecordedDocument is that file with a listener that keeps no record of its requests.
+func UnrecordedDocument(port int) string {
+	return IngestDocument(port) + "  record: off\n"
+}
+
 // RunDocument is a compose file with a workflow that asks the outside service at mockURL and waits to be called back.
 func RunDocument(port int, mockURL, mockPath string) string {
 	return fmt.Sprintf(`

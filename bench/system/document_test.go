@@ -10,8 +10,9 @@ import (
 
 func TestDocumentsLoad(t *testing.T) {
 	for name, text := range map[string]string{
-		"ingest": system.IngestDocument(8090),
-		"run":    system.RunDocument(8090, "http://127.0.0.1:9000", mock.Path),
+		"ingest":     system.IngestDocument(8090),
+		"unrecorded": system.UnrecordedDocument(8090),
+		"run":        system.RunDocument(8090, "http://127.0.0.1:9000", mock.Path),
 	} {
 		d, err := compose.Parse([]byte(text), nil)
 		if err != nil {
@@ -21,7 +22,7 @@ func TestDocumentsLoad(t *testing.T) {
 		if len(d.Listeners) != 1 || d.Listeners[0].Port != 8090 || d.Listeners[0].Callbacks[0].Path != system.CallbackPath {
 			t.Errorf("%s: listeners %+v", name, d.Listeners)
 		}
-		if name == "ingest" {
+		if name != "run" {
 			continue
 		}
 		if len(d.Needs) > 0 {
