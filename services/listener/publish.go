@@ -2,7 +2,6 @@ package listener
 
 import (
 	"hash/maphash"
-	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -103,7 +102,7 @@ func (s *server) publishRun(it *ingress.RunItem, f *fate, now time.Time, keep ti
 		f.run, f.duplicate = run, true
 		return true
 	}
-	r.RunID = strings.ToLower(newID(now)) // as all ids of runs that are made
+	r.RunID = newID(now)
 	if r.MsgID == "" {
 		r.MsgID = r.RunID
 	}
