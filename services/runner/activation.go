@@ -8,11 +8,9 @@ import (
 	"time"
 
 	"github.com/switchbackhq/switchback/pkg/event"
-	"github.com/switchbackhq/switchback/pkg/fate"
 	"github.com/switchbackhq/switchback/pkg/fault"
 	"github.com/switchbackhq/switchback/services/runner/engine"
 	"github.com/switchbackhq/switchback/services/runner/journal"
-	"github.com/switchbackhq/switchback/services/runner/wait"
 )
 
 // activation carries one run on, from the message that set it off until all that follows from it is done or waits.
@@ -229,6 +227,12 @@ func (a *activation) perform() error {
 			}
 			continue // the queue may be another one now
 		}
+		if commands, waits := a.neighbours(); waits > 1 {
+			if err := a.parkAll(commands); err != nil {
+				return err
+			}
+			continue
+		}
 		c := a.queue[0]
 		a.queue = a.queue[1:]
 		if !engine.Wanted(a.run, c) {
@@ -331,39 +335,6 @@ func (a *activation) act(c engine.Act) {
 	})
 }
 
-// park makes a wait. What has come for it already is taken at once.
-func (a *activation) park(c engine.Park) error {
-	c.Wait.Trace = a.r.traceparent(a.ctx)
-	p, called := a.performance(c.Wait.ID)
-	early, err := a.r.waits.Park(a.ctx, c.Wait, wait.Options{NotBefore: c.NotBefore, AcceptEarly: c.AcceptEarly, Overtaken: called})
-	if fault.CodeOf(err) == fault.Conflict {
-		return a.apply(engine.Refused{
-			ID: c.Wait.ID, Trigger: a.trigger, At: time.Now(),
-			Err: engine.Error{Code: engine.CodeConflict, Message: err.Error()},
-		})
-	}
-	if err != nil {
-		return fmt.Errorf("make the wait for %s: %w", c.Wait.ID, err)
-	}
-	for _, cb := range early {
-		a.r.fate(cb, fate.Early)
-		a.linkTo(cb.Trace)
-		if err := a.apply(engine.CalledBack{Callback: *cb, Early: true, Trigger: a.trigger, At: time.Now()}); err != nil {
-			return err
-		}
-		c.Wait.Used = cb.Seq
-		if p != nil {
-			p.used = cb.Seq
-		}
-	}
-	if len(early) > 0 {
-		a.queue = append(a.queue, c) // still wanted when there was only progress
-	} else {
-		a.performed(c.Wait.ID)
-	}
-	return nil
-}
-
 // save stores the run. When somebody else has saved meanwhile, what has happened here is applied to what they have
 // saved, and all that this activation's message has set off is gone through again.
 func (a *activation) save() error {
@@ -432,15 +403,4 @@ func (a *activation) reload() error {
 		return nil // the event has done the same
 	}
 	return a.apply(engine.Redelivered{Trigger: a.trigger, At: time.Now()})
-}
-
-// endWaits ends what is no longer waited for: the last thing before the message is acknowledged.
-func (a *activation) endWaits() error {
-	for _, e := range a.ends {
-		if err := a.r.waits.End(a.ctx, e.Wait, e.Used); err != nil {
-			return fmt.Errorf("end the wait for %s: %w", e.Wait.ID, err)
-		}
-	}
-	a.ends = nil
-	return nil
 }
