@@ -161,14 +161,28 @@ func (a *activation) follow(ev engine.Event) error {
 		}
 		select {
 		case p := <-a.results:
-			a.flying--
-			if err := a.took(p); err != nil {
+			if err := a.takeAll(p); err != nil {
 				return err
 			}
 		case <-checkpoint.C:
 			if err := a.save(); err != nil {
 				return err
 			}
+		}
+	}
+}
+
+// takeAll applies the end of an invocation, and of those that have come to theirs meanwhile: they are saved together.
+func (a *activation) takeAll(p performed) error {
+	for {
+		a.flying--
+		if err := a.took(p); err != nil {
+			return err
+		}
+		select {
+		case p = <-a.results:
+		default:
+			return nil
 		}
 	}
 }
