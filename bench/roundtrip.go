@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"fmt"
+	"os/exec"
 
 	"github.com/switchbackhq/switchback/bench/ceiling"
 	"github.com/switchbackhq/switchback/bench/child"
@@ -22,9 +23,20 @@ const (
 	diskPerRun    = "disk a run"
 )
 
+// Where the flow that is written by hand keeps what happens.
+const (
+	inMemory    = "memory"
+	inJetStream = "JetStream"
+	inRedis     = "Redis"
+	byHandRedis = "by hand, written to Redis"
+)
+
 // roundtrip measures whole runs: asked for, outside service called, suspended, called back, completed.
 func roundtrip(ctx context.Context, l *lab) (*report.Bench, error) {
 	b := &report.Bench{Name: "roundtrip", About: "runs that ask an outside service, sleep, are called back and complete"}
+	if _, err := exec.LookPath(ceiling.RedisServer); err != nil {
+		l.sayf("%s: left out, there is no %s here", byHandRedis, ceiling.RedisServer)
+	}
 	atOnce := []int{64, 1}
 	if l.options.quick {
 		atOnce = []int{8}
@@ -55,14 +67,14 @@ func roundtrip(ctx context.Context, l *lab) (*report.Bench, error) {
 }
 
 func roundtripContenders(atOnce int) []contender {
-	byHand := func(durable bool) func(ctx context.Context, s *site) ([]report.Value, error) {
+	byHand := func(kept string) func(ctx context.Context, s *site) ([]report.Value, error) {
 		return func(ctx context.Context, s *site) ([]report.Value, error) {
 			_, outside, err := s.outside(ctx)
 			if err != nil {
 				return nil, err
 			}
-			args := ceiling.FlowArgs{MockURL: outside}
-			if durable {
+			args := ceiling.FlowArgs{MockURL: outside, Redis: kept == inRedis}
+			if kept != inMemory {
 				args.Dir = s.dir
 			}
 			var at ceiling.Address
@@ -74,8 +86,11 @@ func roundtripContenders(atOnce int) []contender {
 		}
 	}
 	contenders := []contender{ //nolint:prealloc // of five
-		{name: "written by hand, in memory", ceiling: true, measure: byHand(false)},
-		{name: "by hand, written to embedded NATS", nats: embedded, measure: byHand(true)},
+		{name: "written by hand, in memory", ceiling: true, measure: byHand(inMemory)},
+		{name: "by hand, written to embedded NATS", nats: embedded, measure: byHand(inJetStream)},
+	}
+	if _, err := exec.LookPath(ceiling.RedisServer); err == nil {
+		contenders = append(contenders, contender{name: byHandRedis, measure: byHand(inRedis)})
 	}
 	for _, t := range []struct {
 		name, nats string

@@ -26,10 +26,11 @@ const (
 // tried twice, nothing has a deadline of its own.
 //
 // With a folder it also writes what a durable flow cannot do without: the request, that it waits, the callback before that is
-// answered, and the end, each acknowledged by JetStream in this process before the flow goes on. It never reads them.
+// answered, and the end, each acknowledged before the flow goes on: by JetStream in this process, or by a redis-server
+// beside it. It never reads them.
 type Flow struct {
 	ctx             context.Context //nolint:containedctx // the life of the process; net/rpc methods are given none
-	kept            *Publish        // nil: nothing is written
+	kept            store           // nil: nothing is written
 	mockURL, ownURL string
 	server          *http.Server
 	client          *http.Client
@@ -38,6 +39,13 @@ type Flow struct {
 	mu   sync.Mutex
 	last int64
 	runs map[string]*flowRun
+}
+
+// store keeps what happens to runs.
+type store interface {
+	// keep returns when it is stored.
+	keep(ctx context.Context, id, what string, payload []byte) error
+	close() error
 }
 
 type flowRun struct {
@@ -56,13 +64,24 @@ type Ended struct {
 func NewFlow(ctx context.Context) *Flow { return &Flow{ctx: ctx, runs: map[string]*flowRun{}} }
 
 // FlowArgs say where the outside service is, and in which folder to keep what happens; none: in memory alone.
-type FlowArgs struct{ MockURL, Dir string }
+type FlowArgs struct {
+	MockURL, Dir string
+	Redis        bool // keep it there; else in JetStream
+}
 
 // Start listens on a free port of the loopback interface.
 func (f *Flow) Start(args FlowArgs, address *Address) error {
-	if args.Dir != "" {
-		f.kept = NewPublish(f.ctx)
-		if err := f.kept.Start(PublishArgs{Dir: args.Dir}, nil); err != nil {
+	switch {
+	case args.Redis:
+		redis, err := startRedis(f.ctx, args.Dir)
+		if err != nil {
+			return err
+		}
+		f.kept = redis
+	case args.Dir != "":
+		publish := NewPublish(f.ctx)
+		f.kept = publish
+		if err := publish.Start(PublishArgs{Dir: args.Dir}, nil); err != nil {
 			return err
 		}
 	}
@@ -90,9 +109,17 @@ func (f *Flow) Close() error {
 	f.owned.Wait()
 	f.client.CloseIdleConnections()
 	if f.kept != nil {
-		err = errors.Join(err, f.kept.Close())
+		err = errors.Join(err, f.kept.close())
 	}
 	return err
+}
+
+// Beside gives the processes whose CPU is this one's as well.
+func (f *Flow) Beside() []int {
+	if redis, ok := f.kept.(*redisStore); ok {
+		return []int{redis.pid()}
+	}
+	return nil
 }
 
 // keep returns when what has happened to a run is stored.
@@ -104,18 +131,7 @@ func (f *Flow) keep(ctx context.Context, id, what string, data any) error {
 	if err != nil {
 		return err
 	}
-	stored, err := f.kept.js.PublishAsync("callback."+id+"."+what, payload)
-	if err != nil {
-		return err
-	}
-	select {
-	case <-stored.Ok():
-		return nil
-	case err := <-stored.Err():
-		return err
-	case <-ctx.Done():
-		return context.Cause(ctx)
-	}
+	return f.kept.keep(ctx, id, what, payload)
 }
 
 // run is the whole life of a run, within the request that asks for it.

@@ -104,6 +104,24 @@ func (p *Publish) Run(args RunArgs, published *Published) error {
 	return nil
 }
 
+// keep returns when what has happened to a run is stored.
+func (p *Publish) keep(ctx context.Context, id, what string, payload []byte) error {
+	stored, err := p.js.PublishAsync("callback."+id+"."+what, payload)
+	if err != nil {
+		return err
+	}
+	select {
+	case <-stored.Ok():
+		return nil
+	case err := <-stored.Err():
+		return err
+	case <-ctx.Done():
+		return context.Cause(ctx)
+	}
+}
+
+func (p *Publish) close() error { return p.Close() }
+
 // Close disconnects and ends an embedded server.
 func (p *Publish) Close() error {
 	if p.nc != nil {

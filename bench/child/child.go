@@ -45,7 +45,7 @@ func Main(role string, roles map[string]Role) int {
 	defer cancel()
 	service := create(ctx)
 	server := rpc.NewServer()
-	if err := errors.Join(server.RegisterName("Role", service), server.RegisterName("Process", &self{})); err != nil {
+	if err := errors.Join(server.RegisterName("Role", service), server.RegisterName("Process", &self{role: service})); err != nil {
 		fmt.Fprintf(os.Stderr, "bench: register role %s: %v\n", role, err)
 		return 2
 	}

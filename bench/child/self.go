@@ -10,6 +10,8 @@ import (
 	"strconv"
 	"syscall"
 	"time"
+
+	"github.com/prometheus/procfs"
 )
 
 // Usage is what a process has used since it began, and the memory that it holds.
@@ -26,10 +28,16 @@ type UsageArgs struct {
 }
 
 // self is the service that each child has beside its role.
-type self struct{ profile *os.File }
+type self struct {
+	profile *os.File
+	role    any
+}
+
+// beside is a role that has started programs of others, whose CPU counts as its own.
+type beside interface{ Beside() []int }
 
 // Usage answers what this process has used.
-func (*self) Usage(args UsageArgs, usage *Usage) error {
+func (s *self) Usage(args UsageArgs, usage *Usage) error {
 	if args.Collect {
 		runtime.GC()
 	}
@@ -44,6 +52,19 @@ func (*self) Usage(args UsageArgs, usage *Usage) error {
 		RSS:         residentBytes(),
 		Allocations: samples[0].Value.Uint64(),
 		Heap:        int64(samples[1].Value.Uint64()),
+	}
+	if role, ok := s.role.(beside); ok {
+		for _, pid := range role.Beside() {
+			p, err := procfs.NewProc(pid)
+			if err != nil {
+				return fmt.Errorf("find process %d: %w", pid, err)
+			}
+			stat, err := p.Stat()
+			if err != nil {
+				return fmt.Errorf("read the CPU time of process %d: %w", pid, err)
+			}
+			usage.CPU += time.Duration(stat.CPUTime() * float64(time.Second))
+		}
 	}
 	return nil
 }
