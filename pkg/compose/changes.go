@@ -3,7 +3,7 @@ package compose
 import (
 	"slices"
 
-	"go.yaml.in/yaml/v3"
+	"go.yaml.in/yaml/v4"
 )
 
 // Changes says in what two documents differ: "workflow pay changed", "component bank added".

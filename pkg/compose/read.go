@@ -7,12 +7,11 @@ import (
 	"fmt"
 	"io"
 	"math"
-	"regexp"
 	"strconv"
 	"strings"
 	"unicode/utf8"
 
-	"go.yaml.in/yaml/v3"
+	"go.yaml.in/yaml/v4"
 
 	"github.com/switchbackhq/switchback/pkg/value"
 )
@@ -33,12 +32,8 @@ type reader struct {
 	count    int
 	stack    map[*yaml.Node]bool // anchors that are being expanded
 	full     bool                // maxNodes reached
+	holes    bool                // what stands in the file is not all there: to judge the rest would mislead
 }
-
-// An expression within { } or [ ] that is not quoted.
-var flowExpression = regexp.MustCompile(`[{\[][^"']*\$\{`)
-
-var lineNumber = regexp.MustCompile(`line (\d+): (.*)`)
 
 // read parses one file. The node is nil where nothing can be made of it.
 func (r *reader) read(data []byte) *node {
@@ -49,8 +44,12 @@ func (r *reader) read(data []byte) *node {
 	data = bytes.TrimPrefix(data, []byte("\xef\xbb\xbf"))
 	r.lines = strings.Split(string(data), "\n")
 	if at := invalidUTF8(data); at >= 0 {
-		line := 1 + bytes.Count(data[:at], []byte("\n"))
-		r.problem(Pos{File: r.file, Line: line}, "the file is not UTF-8", "save it as UTF-8")
+		before := data[:at]
+		pos := Pos{
+			File: r.file, Line: 1 + bytes.Count(before, []byte("\n")),
+			Column: 1 + utf8.RuneCount(before[1+bytes.LastIndexByte(before, '\n'):]),
+		}
+		r.problem(pos, "the file is not UTF-8", "save it as UTF-8")
 		return nil
 	}
 	var doc yaml.Node
@@ -82,32 +81,6 @@ func (r *reader) problem(pos Pos, message, hint string) {
 	}
 }
 
-// syntax reports what the YAML parser says.
-func (r *reader) syntax(err error) {
-	pos, message := Pos{File: r.file}, strings.TrimPrefix(err.Error(), "yaml: ")
-	if m := lineNumber.FindStringSubmatch(message); m != nil {
-		pos.Line, _ = strconv.Atoi(m[1])
-		message = m[2]
-	}
-	hint := ""
-	for line := pos.Line; line > 0 && line < pos.Line+3; line++ {
-		// The parser names the line in which it began.
-		if flowExpression.MatchString(lineAt(r.lines, line)) {
-			pos.Line = line
-			break
-		}
-	}
-	text := lineAt(r.lines, pos.Line)
-	switch {
-	case strings.Contains(message, "unknown anchor"):
-	case strings.HasPrefix(strings.TrimLeft(text, " "), "\t"):
-		hint = "indent with spaces: YAML takes no tabs"
-	case strings.Contains(text, "${"):
-		hint = `put a value with ${…} in quotes within { } and [ ], and where it holds ": " or " #"`
-	}
-	r.problem(pos, "this is not YAML: "+message, hint)
-}
-
 func (r *reader) pos(n *yaml.Node) Pos { return Pos{File: r.file, Line: n.Line, Column: n.Column} }
 
 func (r *reader) node(y *yaml.Node, depth int) *node {
@@ -118,16 +91,18 @@ func (r *reader) node(y *yaml.Node, depth int) *node {
 	r.count++
 	switch {
 	case r.count > maxNodes:
-		r.full = true
+		r.full, r.holes = true, true
 		r.problem(n.pos, fmt.Sprintf("the file holds more than %d values, aliases counted where they are used", maxNodes), "")
 		return n
 	case depth > maxDepth:
+		r.holes = true
 		r.problem(n.pos, fmt.Sprintf("this is nested more than %d levels deep", maxDepth), "")
 		return n
 	}
 	switch y.Kind {
 	case yaml.AliasNode:
 		if r.stack[y.Alias] {
+			r.holes = true
 			r.problem(n.pos, fmt.Sprintf("the alias *%s holds itself", y.Value), "")
 			return n
 		}
@@ -145,6 +120,7 @@ func (r *reader) node(y *yaml.Node, depth int) *node {
 	case yaml.ScalarNode:
 		v, err := scalarValue(y)
 		if err != nil {
+			r.holes = true
 			r.problem(n.pos, err.Error(), "")
 		}
 		if n.value = v; v != nil {

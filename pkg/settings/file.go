@@ -7,7 +7,7 @@ import (
 	"os"
 	"strconv"
 
-	"go.yaml.in/yaml/v3"
+	"go.yaml.in/yaml/v4"
 )
 
 // file reads a YAML file, with the line of each value.

@@ -215,7 +215,7 @@ func TestLoadFileProblems(t *testing.T) {
 	for name, test := range map[string]struct{ path, want string }{
 		"missing":             {missing, missing + ": there is no such settings file"},
 		"a directory":         {t.TempDir(), "is a directory"},
-		"no YAML":             {write(t, "a: [\n"), "yaml: line 1"},
+		"no YAML":             {write(t, "a: [\n"), "yaml: line 2"},
 		"no mapping":          {write(t, "- a\n"), ":1: is not a mapping of settings"},
 		"a number for a text": {write(t, "nats: {password: 0123}\n"), ":1: nats.password = *** is no text: put it in quotes"},
 		"an alias":            {write(t, "log: &l {level: warn}\nnats: *l\n"), ":1: nats.level is not a setting"},
