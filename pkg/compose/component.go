@@ -2,6 +2,7 @@ package compose
 
 import (
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
 
@@ -122,12 +123,16 @@ func (d *decoder) component(e entry) *Component {
 	kind := HTTPClient
 	if t := n.get("type"); t.given() {
 		word, ok := d.words(t)
-		if !ok || !d.oneOf(t, "type", word, componentTypes()) {
+		if ok && !d.oneOf(t, "type", word, componentTypes()) {
+			word = nearest(word, componentTypes()) // as what it was probably meant to be, the rest is read
+		}
+		if kind = word; kind == "" {
 			// Its id is known all the same, so that nobody is told that it is missing.
 			d.broken[e.id] = true
+			known := componentDefinition()
+			d.unknown(n, "component", slices.Sorted(maps.Keys(known.properties)))
 			return nil
 		}
-		kind = word
 	}
 	c := &Component{Pos: n.place(), ID: e.id}
 	shape, actions := componentShape(kind), actionShape(kind)
@@ -159,16 +164,18 @@ func (d *decoder) component(e entry) *Component {
 			d.wrongf(w.n, "", "an action must be a mapping, and is %s", w.n.word())
 			continue
 		}
-		d.unknown(w.n, "action of type "+kind, append(actions.names(), "id"))
-		if a := d.action(c, kind, w.id, overlay(inline, w.n), own); a != nil {
+		if w.n != inline {
+			d.unknown(w.n, "action of type "+kind, append(actions.names(), "id"))
+		}
+		if a := d.action(c, kind, w.id, overlay(inline, w.n, actions.names()), own); a != nil {
 			c.Actions[a.ID] = a
 		}
 	}
 	return c
 }
 
-// overlay lays an action's fields over those of its component; headers and params are merged key by key.
-func overlay(under, over *node) *node {
+// overlay lays an action's known fields over those of its component; headers and params are merged key by key.
+func overlay(under, over *node, known []string) *node {
 	if under == over {
 		return over
 	}
@@ -181,7 +188,7 @@ func overlay(under, over *node) *node {
 		if base != nil && base.kind == mapping && f.kind == mapping && (name == "headers" || name == "params" || name == "env") {
 			f = mergeKeys(base, f, name == "headers")
 		}
-		if name != "id" {
+		if slices.Contains(known, name) {
 			all.put(name, f)
 		}
 	}

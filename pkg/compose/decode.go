@@ -13,6 +13,7 @@ type decoder struct {
 	stat     func(path string) (fs.FileInfo, error)
 	lines    map[string][]string // by file
 	problems []Problem
+	holes    bool // a file could not be read whole
 	needs    []Problem
 	uses     []use // of templates, in the part of the document that is being read
 	all      []use
@@ -134,12 +135,20 @@ func (s shape[T]) defaults(d *decoder, at *node, into *T, n *node) {
 		case v.given(), v != nil && f.fallback == "" && !f.required:
 			f.read(d, v, into)
 		case f.required && n != nil:
+			if v == nil && s.misspelt(n, f.name) {
+				continue // and that is reported
+			}
 			if v == nil {
 				v = at
 			}
 			d.wrongf(v, "", "%s needs %s", s.article(), f.name)
 		}
 	}
+}
+
+// misspelt tells whether a key that nobody reads was probably meant to be the one of the name.
+func (s shape[T]) misspelt(n *node, name string) bool {
+	return slices.ContainsFunc(n.names, func(key string) bool { return !s.has(key) && nearest(key, s.names()) == name })
 }
 
 func fallbackNode(text string, at *node) *node {

@@ -24,6 +24,7 @@ type draft struct {
 	does      *node // of for-each
 	otherwise string
 	batch     int
+	misfit    bool // it has fields that jobs of its type have not
 }
 
 // routeTo is the id of a job that another goes on to, at its place.
@@ -185,6 +186,14 @@ func (d *decoder) job(e entry) *Job {
 	dr := &draft{Job: j, n: e.n}
 	d.jobs[j] = dr
 	jobShape().read(d, e.n, dr)
+	if t := e.n.get("type"); t.given() {
+		if word, ok := d.words(t); !slices.Contains(jobTypes(), word) {
+			j.Type = "" // reported; its fields are judged by what it was probably meant to be
+			if ok {
+				j.Type = nearest(word, jobTypes())
+			}
+		}
+	}
 	j.ID = e.id
 	d.fits(dr)
 	dr.uses = d.uses
@@ -204,6 +213,7 @@ func (d *decoder) fits(j *draft) {
 			}
 		}
 		if len(owners) > 0 && !slices.Contains(owners, j.Type) && j.n.fields[name].given() {
+			j.misfit = true
 			d.wrongKeyf(j.n.fields[name], "it belongs to type: "+strings.Join(owners, " or type: "), "a job of type %s has no %s", j.Type, name)
 		}
 	}

@@ -112,6 +112,7 @@ func (d *decoder) layer(file string, data []byte) *node {
 	r := reader{file: file}
 	n := r.read(data)
 	d.problems = append(d.problems, r.problems...)
+	d.holes = d.holes || n == nil || r.holes
 	d.lines[file] = r.lines
 	d.files = append(d.files, file)
 	switch {
@@ -120,14 +121,14 @@ func (d *decoder) layer(file string, data []byte) *node {
 		n.kind = mapping // an empty file: as good as {}
 	case n.kind != mapping:
 		d.wrongf(n, "", "a compose file must be a mapping, and is %s", n.word())
-		n = nil
+		n, d.holes = nil, true
 	}
 	return n
 }
 
 // finish merges the layers and reads what comes of it.
 func (d *decoder) finish(layers []*node, environ, set []string) (*Document, error) {
-	if len(d.problems) > 0 || len(layers) == 0 {
+	if d.holes || len(layers) == 0 {
 		return nil, d.invalid()
 	}
 	root, err := merge(layers)

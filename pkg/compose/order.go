@@ -66,7 +66,7 @@ func (w *Workflow) ids() []string {
 // jobComponent resolves a job's component and action.
 func (d *decoder) jobComponent(doc *Document, j *draft) {
 	switch {
-	case j.Type == JobComponent:
+	case j.Type == JobComponent && (!j.misfit || j.Component != ""):
 		d.resolve(doc, j.n, &j.Component, &j.Action)
 	case j.Type == JobForEach && j.ForEach != nil:
 		d.resolve(doc, j.does, &j.ForEach.Component, &j.ForEach.Action)
@@ -106,7 +106,11 @@ func (d *decoder) resolve(doc *Document, n *node, component, action *string) {
 		d.needf(at, "add it to components", "the component %s is not in the file", *component)
 		return
 	default:
-		d.wrongf(at, suggest(*component, append(ids, Logger)), "there is no component %q", *component)
+		ids = slices.Concat(ids, slices.Sorted(maps.Keys(d.broken)))
+		if !slices.Contains(ids, Logger) {
+			ids = append(ids, Logger)
+		}
+		d.wrongf(at, suggest(*component, ids), "there is no component %q", *component)
 		return
 	}
 	actions := slices.Sorted(maps.Keys(c.Actions))

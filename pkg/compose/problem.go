@@ -9,6 +9,7 @@ import (
 	"strings"
 
 	"github.com/agext/levenshtein"
+	"github.com/mattn/go-runewidth"
 
 	"github.com/switchbackhq/switchback/pkg/fault"
 )
@@ -75,7 +76,7 @@ func (p Problem) String() string {
 	return b.String()
 }
 
-// excerpt cuts a line to what a terminal shows, and puts a caret under the column.
+// excerpt cuts a line to what a terminal shows, and puts a caret under the column: a letter such as 한 takes two.
 func excerpt(line string, column int) (text, caret string) {
 	const width = 160
 	runes := []rune(strings.ReplaceAll(line, "\t", " "))
@@ -96,7 +97,7 @@ func excerpt(line string, column int) (text, caret string) {
 	if at < 0 {
 		return text, ""
 	}
-	return text, strings.Repeat(" ", at-start) + "^"
+	return text, strings.Repeat(" ", runewidth.StringWidth(string([]rune(text)[:at-start]))) + "^"
 }
 
 // MarshalJSON gives the problem for programs: {file, line, column, path, message, hint, text}.
@@ -133,8 +134,8 @@ func letters(word string) string {
 	return string(r)
 }
 
-// suggest gives "did you mean x?" where a candidate is close to the word, else the candidates where they are few.
-func suggest(word string, candidates []string) string {
+// nearest gives the candidate that a word was probably meant to be, or "".
+func nearest(word string, candidates []string) string {
 	size := len([]rune(word))
 	best, distance := "", max(size/3, min(size-1, 1))+1
 	if len(word) > 200 || len(candidates) > 200 {
@@ -149,6 +150,12 @@ func suggest(word string, candidates []string) string {
 			best, distance = c, d
 		}
 	}
+	return best
+}
+
+// suggest gives "did you mean x?" where a candidate is close to the word, else the candidates where they are few.
+func suggest(word string, candidates []string) string {
+	best := nearest(word, candidates)
 	switch {
 	case best != "":
 		return "did you mean " + best + "?"

@@ -71,13 +71,17 @@ type use struct {
 	refs []expr.Reference
 }
 
-// template compiles a value and notes its references. It is nil where the value cannot be compiled, which is reported.
+// template compiles a value and notes its references. It is nil where the value cannot be compiled, which is reported;
+// what it reads beside its mistake is checked all the same.
 func (d *decoder) template(n *node, in scope) *expr.Template {
 	t := d.compile(n, in)
-	if t == nil {
-		return nil
+	var refs []expr.Reference
+	if t != nil {
+		refs = t.References()
+	} else {
+		refs = expr.References(n.any(), in.rules)
 	}
-	if refs := t.References(); len(refs) > 0 {
+	if len(refs) > 0 {
 		u := use{n: n, in: in, refs: refs}
 		d.uses = append(d.uses, u)
 		d.all = append(d.all, u)

@@ -20,6 +20,21 @@ func Compile(v any, rules Rules) (*Template, []Problem) {
 	return &Template{source: v, root: root, refs: c.refs, literal: isConst}, nil
 }
 
+// References gives the paths that a value reads, as far as they can be told of one that does not compile.
+func References(v any, rules Rules) []Reference {
+	c := &compiler{rules: rules}
+	c.value(v, nil)
+	return references(c.refs)
+}
+
+func references(from []*Reference) []Reference {
+	refs := make([]Reference, len(from))
+	for i, r := range from {
+		refs[i] = *r
+	}
+	return refs
+}
+
 // Literal is a template that gives v, whatever stands in it.
 func Literal(v any) *Template {
 	return &Template{source: v, root: constant{v}, literal: true}
@@ -31,13 +46,7 @@ func Literal(v any) *Template {
 func (t *Template) Eval(s Scope) (any, error) { return t.root.eval(s) }
 
 // References gives every path that the template reads, in the order of writing (maps by key).
-func (t *Template) References() []Reference {
-	refs := make([]Reference, len(t.refs))
-	for i, r := range t.refs {
-		refs[i] = *r
-	}
-	return refs
-}
+func (t *Template) References() []Reference { return references(t.refs) }
 
 // Source gives the value that was compiled, as written.
 func (t *Template) Source() any { return t.source }

@@ -364,3 +364,17 @@ func TestScopeStaysAsItIs(t *testing.T) {
 		t.Error(diff)
 	}
 }
+
+func TestReferencesOfWhatDoesNotCompile(t *testing.T) {
+	v := map[string]any{"a": "${uper(input.x)} ${output.y}", "b": []any{"${gateway:8090.port} ${nobody.z}", "${input.v as integr}"}}
+	if _, problems := expr.Compile(v, rules); len(problems) != 3 {
+		t.Errorf("problems: %v", problems)
+	}
+	var got []string
+	for _, r := range expr.References(v, rules) {
+		got = append(got, r.Text)
+	}
+	if diff := cmp.Diff([]string{"output.y", "gateway:8090.port", "input.v"}, got); diff != "" {
+		t.Errorf("-want +got:\n%s", diff)
+	}
+}
