@@ -42,6 +42,11 @@ func (r *Runner) resume(ctx context.Context, d *bus.Delivery) error {
 		}
 		return nil
 	}
+	if d.Deliveries > 1 {
+		// What it has set off before is not found by its own event alone: it may have brought an earlier callback to the run,
+		// or the job that it was for may have begun anew.
+		events = append([]engine.Event{engine.Redelivered{Trigger: callbackTrigger(cb), At: time.Now()}}, events...)
+	}
 	a := r.begin(ctx, runID, callbackTrigger(cb))
 	defer a.end()
 	a.lastTry = d.Deliveries >= r.cfg.MaxDeliveries

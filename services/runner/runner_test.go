@@ -104,7 +104,7 @@ func (b *bench) document(file string) *compose.Document {
 func (b *bench) start(file string) (stop func()) {
 	b.t.Helper()
 	doc := b.document(file)
-	b.config.ShutdownGrace = 2 * time.Second
+	b.config.ShutdownGrace = cmp.Or(b.config.ShutdownGrace, 2*time.Second)
 	b.config.OrphanGrace = cmp.Or(b.config.OrphanGrace, time.Nanosecond)
 	b.registry = prometheus.NewRegistry()
 	getenv := b.getenv
