@@ -20,11 +20,14 @@ import (
 
 // shells bounds how many commands of a component run at once.
 type shells struct {
+	grace time.Duration // after SIGTERM, and for what a command has left in the background
 	mu    sync.Mutex
 	slots map[*compose.Component]chan struct{}
 }
 
-func newShells() *shells { return &shells{slots: map[*compose.Component]chan struct{}{}} }
+func newShells() *shells {
+	return &shells{grace: 5 * time.Second, slots: map[*compose.Component]chan struct{}{}}
+}
 
 // take waits for a slot; give gives it back.
 func (s *shells) take(ctx context.Context, c *compose.Component) (give func(), err error) {
@@ -45,9 +48,6 @@ func (s *shells) take(ctx context.Context, c *compose.Component) (give func(), e
 		return nil, ctx.Err()
 	}
 }
-
-// killGrace is how long a command may take to end after it was asked to.
-const killGrace = 5 * time.Second
 
 // shell runs a command: its output is {stdout, stderr, exit_code}; an exit code other than 0 is an error.
 func (p *Performer) shell(ctx context.Context, inv *invocation, scope engine.ActionScope) (any, error) {
@@ -72,7 +72,7 @@ func (p *Performer) shell(ctx context.Context, inv *invocation, scope engine.Act
 	// The whole group is ended with it: a shell's children must not outlive their job.
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
 	cmd.Cancel = func() error { return syscall.Kill(-cmd.Process.Pid, syscall.SIGTERM) }
-	cmd.WaitDelay = killGrace
+	cmd.WaitDelay = p.shells.grace
 	err = cmd.Run()
 	if cmd.Process != nil {
 		_ = syscall.Kill(-cmd.Process.Pid, syscall.SIGKILL) // whoever is left of the group
@@ -86,7 +86,7 @@ func (p *Performer) shell(ctx context.Context, inv *invocation, scope engine.Act
 		data, _ := raw(result)
 		return nil, &engine.Error{Code: "exit", Message: fmt.Sprintf("the command ended with %s", exit.ProcessState), Data: data}
 	}
-	if err != nil {
+	if err != nil && !errors.Is(err, exec.ErrWaitDelay) { // it has ended well, and left something in the background
 		return nil, &engine.Error{Code: CodeRequest, Message: "run the command: " + err.Error()}
 	}
 	if stdout.over || stderr.over {
@@ -114,6 +114,11 @@ func command(ctx context.Context, action *compose.Action, scope engine.ActionSco
 	if cmd.Dir, err = text(action.WorkingDir, scope, ""); err != nil {
 		return nil, expressionError("working_dir", err)
 	}
+	if cmd.Dir != "" { // else it is the program that is said to be missing
+		if _, err := os.Stat(cmd.Dir); err != nil {
+			return nil, &engine.Error{Code: CodeRequest, Message: "run the command: its working_dir: " + err.Error()}
+		}
+	}
 	input, err := text(action.Stdin, scope, "")
 	if err != nil {
 		return nil, expressionError("stdin", err)
@@ -131,9 +136,9 @@ func command(ctx context.Context, action *compose.Action, scope engine.ActionSco
 	return cmd, nil
 }
 
-// bounded keeps the beginning of what is written.
+// bounded keeps the beginning of what is written. The buffer is not embedded: io.Copy would find its ReadFrom, and pass the bound by.
 type bounded struct {
-	bytes.Buffer
+	kept bytes.Buffer
 	left int64
 	over bool
 }
@@ -146,6 +151,8 @@ func (b *bounded) Write(p []byte) (int, error) {
 		p, b.over = p[:b.left], true
 	}
 	b.left -= int64(len(p))
-	_, _ = b.Buffer.Write(p)
+	_, _ = b.kept.Write(p)
 	return n, nil
 }
+
+func (b *bounded) String() string { return b.kept.String() }
