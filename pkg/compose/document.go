@@ -2,6 +2,9 @@
 package compose
 
 import (
+	"maps"
+	"reflect"
+	"slices"
 	"time"
 
 	"github.com/switchbackhq/switchback/pkg/expr"
@@ -267,6 +270,12 @@ type Server struct {
 	Port                 int
 	Env                  map[string]*expr.Template
 	HealthPath           string // "" or answers 200 when it is ready
+}
+
+// Same tells whether two descriptions are of one process. The prefix of its paths is no matter of the process.
+func (s *Server) Same(o *Server) bool {
+	return slices.Equal(s.Start, o.Start) && slices.Equal(s.Install, o.Install) && s.WorkingDir == o.WorkingDir && s.Port == o.Port &&
+		s.HealthPath == o.HealthPath && maps.EqualFunc(s.Env, o.Env, func(a, b *expr.Template) bool { return reflect.DeepEqual(a.Source(), b.Source()) })
 }
 
 // DefaultAction is the id of a component's only action.

@@ -130,7 +130,7 @@ func New(cfg Config, deps Deps) *Runner {
 	}
 	var servers *server.Servers
 	if cfg.AllowHTTPServer {
-		servers = server.New(deps.Logger)
+		servers = server.New(deps.Logger, deps.Getenv)
 		options.Servers = servers
 	}
 	r := &Runner{

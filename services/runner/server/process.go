@@ -17,7 +17,9 @@ import (
 	"golang.org/x/time/rate"
 
 	"github.com/switchbackhq/switchback/pkg/compose"
+	"github.com/switchbackhq/switchback/pkg/expr"
 	"github.com/switchbackhq/switchback/pkg/value"
+	"github.com/switchbackhq/switchback/services/runner/engine"
 )
 
 // process is a command in a process group of its own, which goes with us however we end.
@@ -33,10 +35,19 @@ type process struct {
 const guard = `read -r _; kill -KILL "-$1"`
 
 // start starts a command as a server's description says.
-func start(conf *compose.Server, command []string, log *slog.Logger) (*process, error) {
+func (s *Servers) start(conf *compose.Server, command []string, log *slog.Logger) (*process, error) {
 	cmd := exec.Command(command[0], command[1:]...) //nolint:gosec,noctx // the file's own command, where the operator allows it; ended by its group
-	cmd.Dir, cmd.Env = conf.WorkingDir, environment(conf)
-	out := &lines{log: log, limit: rate.NewLimiter(50, 200)}
+	out := &lines{log: log, limit: rate.NewLimiter(50, 200), secrets: &engine.Secrets{}}
+	env, err := s.environment(conf, out.secrets)
+	if err != nil {
+		return nil, err
+	}
+	if conf.WorkingDir != "" { // else it is the program that is said to be missing
+		if _, err := os.Stat(conf.WorkingDir); err != nil {
+			return nil, fmt.Errorf("its working_dir: %w", err)
+		}
+	}
+	cmd.Dir, cmd.Env = conf.WorkingDir, env
 	cmd.Stdout, cmd.Stderr = out, out
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
 	cmd.WaitDelay = stopWithin // for who has inherited its output
@@ -91,24 +102,49 @@ func (p *process) wait(ctx context.Context) (err error) {
 	return err
 }
 
-// environment is that of a server: not the runner's own, whose secrets are not the server's.
-func environment(conf *compose.Server) []string {
+// environment is that of a server: not the runner's own, whose secrets are not the server's, but for those that the file hands it.
+func (s *Servers) environment(conf *compose.Server, secrets *engine.Secrets) ([]string, error) {
 	env := []string{"PATH=" + os.Getenv("PATH"), "HOME=" + os.Getenv("HOME"), "LANG=" + os.Getenv("LANG")}
+	scope := variables{s.getenv, secrets}
 	for name, t := range conf.Env {
-		if v, ok := t.Literal(); ok {
+		v, err := t.Eval(scope)
+		if err != nil {
+			return nil, fmt.Errorf("its variable %s: %w", name, err)
+		}
+		if v != nil {
 			env = append(env, name+"="+value.Text(v))
 		}
 	}
 	slices.Sort(env)
-	return env
+	return env, nil
+}
+
+// variables is a scope that knows variables alone, and remembers them as what must not be shown.
+type variables struct {
+	getenv  func(string) (string, bool)
+	secrets *engine.Secrets
+}
+
+// Resolve gives a variable's value.
+func (s variables) Resolve(ref *expr.Reference) (any, error) {
+	if ref.Source != "env" || len(ref.Path) != 1 {
+		return nil, fmt.Errorf("%s is not known here", ref.Text)
+	}
+	v, ok := s.getenv(ref.Path[0].Name)
+	if !ok {
+		return nil, nil
+	}
+	s.secrets.Add(v)
+	return v, nil
 }
 
 // lines logs what a server writes, line by line, within bounds.
 type lines struct {
-	log   *slog.Logger
-	limit *rate.Limiter
-	rest  []byte
-	lost  int
+	log     *slog.Logger
+	limit   *rate.Limiter
+	secrets *engine.Secrets
+	rest    []byte
+	lost    int
 }
 
 const longest = 4096 // of a line
@@ -141,6 +177,6 @@ func (l *lines) flush() {
 			l.log.Warn("lines of the server were left out", slog.Int("lines", l.lost))
 			l.lost = 0
 		}
-		l.log.Info("the server says", slog.String("line", string(bytes.ToValidUTF8(line, []byte("?")))))
+		l.log.Info("the server says", slog.String("line", l.secrets.Mask(string(bytes.ToValidUTF8(line, []byte("?"))))))
 	}
 }

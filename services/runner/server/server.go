@@ -5,10 +5,11 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io/fs"
 	"log/slog"
 	"net"
 	"net/http"
-	"reflect"
+	"os/exec"
 	"strconv"
 	"strings"
 	"sync"
@@ -20,17 +21,21 @@ import (
 
 // Times of a server's life.
 const (
-	startWithin = time.Minute // until it must be ready, or who needs it is told
-	look        = 50 * time.Millisecond
-	firstPause  = 250 * time.Millisecond
-	lastPause   = 30 * time.Second
-	steady      = 30 * time.Second // one that has run for so long begins again with the first pause
-	stopWithin  = 5 * time.Second  // after SIGTERM
+	look       = 50 * time.Millisecond
+	firstPause = 250 * time.Millisecond
+	lastPause  = 30 * time.Second
+	steady     = 30 * time.Second // one that has run for so long begins again with the first pause
+	stopWithin = 5 * time.Second  // after SIGTERM
 )
+
+// patience is how often a server may end before it was ready until those who need it are told, and do not wait for their deadline.
+// Its pauses are longer in all than a server of another runner takes to leave the port.
+const patience = 6
 
 // Servers are the child processes of one runner. Use Close when nothing needs them any more.
 type Servers struct {
 	log    *slog.Logger
+	getenv func(string) (string, bool)
 	client *http.Client
 
 	mu      sync.Mutex
@@ -39,10 +44,10 @@ type Servers struct {
 	owned   sync.WaitGroup
 }
 
-// New gives servers of which none runs yet.
-func New(log *slog.Logger) *Servers {
+// New gives servers of which none runs yet. The variables that the file refers to are those of getenv.
+func New(log *slog.Logger, getenv func(string) (string, bool)) *Servers {
 	return &Servers{
-		log: log, running: map[int]*running{},
+		log: log, getenv: getenv, running: map[int]*running{},
 		client: &http.Client{Timeout: 5 * time.Second, Transport: &http.Transport{DisableKeepAlives: true}},
 	}
 }
@@ -54,9 +59,11 @@ type running struct {
 	stop      context.CancelFunc
 	stopped   chan struct{}
 
-	mu    sync.Mutex
-	ready chan struct{} // closed when it is; another one when it has ended
-	why   error         // it is not ready
+	mu     sync.Mutex
+	ready  chan struct{} // closed when it is; another one when it has ended
+	broken chan struct{} // closed when it does not become ready; another one when it has after all
+	failed int           // times in a row
+	why    error         // it is not ready
 }
 
 // Ready returns when the component's server takes requests; it starts it where it does not run. Two components may
@@ -70,24 +77,22 @@ func (s *Servers) Ready(ctx context.Context, c *compose.Component) error {
 		return err
 	}
 	r.mu.Lock()
-	ready := r.ready
+	ready, broken := r.ready, r.broken
 	r.mu.Unlock()
 	select {
 	case <-ready:
 		return nil
 	default:
 	}
-	limit := time.NewTimer(startWithin)
-	defer limit.Stop()
 	select {
 	case <-ready:
 		return nil
 	case <-r.stopped:
 		return r.notReady("it was stopped")
-	case <-limit.C:
-		return r.notReady("it did not become ready within " + startWithin.String())
+	case <-broken:
+		return r.notReady("it does not start")
 	case <-ctx.Done():
-		return context.Cause(ctx)
+		return r.notReady("it is not ready yet")
 	}
 }
 
@@ -113,13 +118,13 @@ func (s *Servers) get(c *compose.Component) (*running, error) {
 			return nil, &engine.Error{Code: codeServer, Message: "the runner is stopping"}
 		}
 		r := s.running[c.Server.Port]
-		if r != nil && same(r.conf, c.Server) {
+		if r != nil && r.conf.Same(c.Server) {
 			s.mu.Unlock()
 			return r, nil
 		}
 		if r == nil {
 			ctx, stop := context.WithCancel(context.Background())
-			r = &running{component: c.ID, conf: c.Server, stop: stop, stopped: make(chan struct{}), ready: make(chan struct{})}
+			r = &running{component: c.ID, conf: c.Server, stop: stop, stopped: make(chan struct{}), ready: make(chan struct{}), broken: make(chan struct{})}
 			s.running[c.Server.Port] = r
 			s.owned.Go(func() {
 				defer close(r.stopped)
@@ -157,7 +162,7 @@ func (s *Servers) Keep(doc *compose.Document) {
 	s.mu.Lock()
 	var gone []*running
 	for port, r := range s.running {
-		if w := wanted[port]; w == nil || !same(w, r.conf) {
+		if w := wanted[port]; w == nil || !w.Same(r.conf) {
 			gone = append(gone, r)
 		}
 	}
@@ -179,13 +184,6 @@ func (s *Servers) Close() {
 	s.client.CloseIdleConnections()
 }
 
-// same tells whether two descriptions are of one server.
-func same(a, b *compose.Server) bool {
-	x, y := *a, *b
-	x.Env, y.Env = nil, nil
-	return reflect.DeepEqual(x, y) && reflect.DeepEqual(environment(a), environment(b))
-}
-
 // supervise runs a server until ctx ends.
 func (s *Servers) supervise(ctx context.Context, r *running) {
 	log := s.log.With(slog.String("component", r.component), slog.Int("port", r.conf.Port))
@@ -196,14 +194,7 @@ func (s *Servers) supervise(ctx context.Context, r *running) {
 		if ctx.Err() != nil {
 			return
 		}
-		r.mu.Lock()
-		r.why = err
-		select {
-		case <-r.ready: // it was: who comes now waits for the next
-			r.ready = make(chan struct{})
-		default:
-		}
-		r.mu.Unlock()
+		r.ended(err)
 		if time.Since(began) > steady {
 			pause = firstPause
 		}
@@ -217,10 +208,34 @@ func (s *Servers) supervise(ctx context.Context, r *running) {
 	}
 }
 
+// ended notes that it has ended, or was not started at all.
+func (r *running) ended(err error) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.why = err
+	select {
+	case <-r.ready: // it was: who comes now waits for the next
+		r.ready = make(chan struct{})
+		return
+	default:
+	}
+	r.failed++
+	if r.failed != patience && !(r.failed < patience && hopeless(err)) {
+		return
+	}
+	r.failed = patience
+	close(r.broken)
+}
+
+// hopeless tells whether trying again is of no use until somebody has done something.
+func hopeless(err error) bool {
+	return errors.Is(err, exec.ErrNotFound) || errors.Is(err, fs.ErrNotExist) || errors.Is(err, fs.ErrPermission)
+}
+
 // once starts the server and waits for its end, which is an error unless ctx ends.
 func (s *Servers) once(ctx context.Context, r *running, installed *bool, log *slog.Logger) error {
 	if !*installed {
-		p, err := start(r.conf, r.conf.Install, log)
+		p, err := s.start(r.conf, r.conf.Install, log)
 		if err != nil {
 			return fmt.Errorf("its install command: %w", err)
 		}
@@ -232,7 +247,7 @@ func (s *Servers) once(ctx context.Context, r *running, installed *bool, log *sl
 	if s.taken(ctx, r.conf.Port) {
 		return fmt.Errorf("port %d is taken by another process", r.conf.Port)
 	}
-	p, err := start(r.conf, r.conf.Start, log)
+	p, err := s.start(r.conf, r.conf.Start, log)
 	if err != nil {
 		return err
 	}
@@ -268,8 +283,13 @@ func (s *Servers) await(ctx context.Context, r *running, log *slog.Logger) {
 		}
 	}
 	r.mu.Lock()
-	r.why = nil
+	r.why, r.failed = nil, 0
 	close(r.ready)
+	select {
+	case <-r.broken:
+		r.broken = make(chan struct{})
+	default:
+	}
 	r.mu.Unlock()
 	log.Info("the server is ready")
 }

@@ -38,7 +38,7 @@ func TestMain(m *testing.M) {
 		serve()
 	case os.Getenv(asRunner) != "":
 		port, _ := strconv.Atoi(os.Getenv(asRunner))
-		err := server.New(slog.New(slog.DiscardHandler)).Ready(context.Background(), component(port, os.Args[0]+" & wait"))
+		err := server.New(slog.New(slog.DiscardHandler), os.LookupEnv).Ready(context.Background(), component(port, os.Args[0]+" & wait"))
 		fmt.Fprintln(os.Stdout, "ready", err)
 		select {}
 	default:
@@ -103,7 +103,10 @@ func (b *buffer) String() string {
 func begin(t *testing.T) (*server.Servers, *buffer) {
 	t.Helper()
 	var log buffer
-	s := server.New(slog.New(slog.NewTextHandler(&log, nil)))
+	s := server.New(slog.New(slog.NewTextHandler(&log, nil)), func(name string) (string, bool) {
+		v, ok := map[string]string{"TOKEN": "the-secret-token"}[name]
+		return v, ok
+	})
 	t.Cleanup(s.Close)
 	return s, &log
 }
@@ -228,20 +231,46 @@ func TestWhatIsWrongIsTold(t *testing.T) {
 		"its install command: it ended with exit status 1":             install,
 		"does not say how its server is started":                       {ID: "x", Server: &compose.Server{Port: 1}},
 	} {
-		ctx, cancel := context.WithTimeout(t.Context(), 700*time.Millisecond)
+		ctx, cancel := context.WithTimeout(t.Context(), 700*time.Millisecond) // it is tried again and again, meanwhile
 		err := s.Ready(ctx, c)
 		cancel()
-		if err == nil {
-			t.Errorf("%s: no error", want)
-			continue
-		}
-		if errors.Is(err, context.DeadlineExceeded) {
-			err = s.Why(c)
-		}
 		if err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("%v, want %q", err, want)
 		}
 	}
+}
+
+// TestWhatCannotStartIsToldAtOnce: nobody waits for the deadline of a job whose server cannot come.
+func TestWhatCannotStartIsToldAtOnce(t *testing.T) {
+	s, _ := begin(t)
+	program, folder := component(freePort(t), ""), component(freePort(t), "exec "+os.Args[0])
+	program.Server.Start = []string{"no-such-program"}
+	folder.Server.WorkingDir = "/no/such"
+	for want, c := range map[string]*compose.Component{
+		"it does not start: start no-such-program": program,
+		"its working_dir: stat /no/such":           folder,
+	} {
+		err := s.Ready(t.Context(), c)
+		if err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("%v, want %q", err, want)
+		}
+	}
+}
+
+// TestAServerIsGivenWhatTheFileHandsIt: also what comes from a variable, which the log does not show.
+func TestAServerIsGivenWhatTheFileHandsIt(t *testing.T) {
+	s, log := begin(t)
+	c := component(freePort(t), "exec "+os.Args[0])
+	rules := expr.Rules{Sources: map[string]expr.Arg{"env": expr.NoArg}}
+	greeting, problems := expr.Compile("hi ${env.TOKEN}${env.NOT_SET}", rules)
+	if len(problems) > 0 {
+		t.Fatal(problems)
+	}
+	c.Server.Env["GREETING"] = greeting
+	if err := s.Ready(t.Context(), c); err != nil {
+		t.Fatal(err)
+	}
+	eventually(t, "its output is in the log, without the token", func() bool { return strings.Contains(log.String(), `line="listens hi ***"`) })
 }
 
 func TestWhatAServerSaysIsBounded(t *testing.T) {
