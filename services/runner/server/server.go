@@ -220,11 +220,10 @@ func (r *running) ended(err error) {
 	default:
 	}
 	r.failed++
-	if r.failed != patience && !(r.failed < patience && hopeless(err)) {
-		return
+	if r.failed == patience || r.failed < patience && hopeless(err) {
+		r.failed = patience
+		close(r.broken)
 	}
-	r.failed = patience
-	close(r.broken)
 }
 
 // hopeless tells whether trying again is of no use until somebody has done something.
