@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/switchbackhq/switchback/pkg/expr"
+	"github.com/switchbackhq/switchback/pkg/value"
 )
 
 // actionShape are the fields of an action of a component of a type.
@@ -94,8 +95,10 @@ func (d *decoder) action(c *Component, kind, id string, n, own *node) *Action {
 		}
 		if p := a.Completion.Polling; p != nil {
 			p.URL = d.address(kind, n.get("completion"), own, d.scopes.response)
+			d.pollHeaders(p, n)
 		}
 	case Logger:
+		d.level(a, n)
 		a.loggerDefaults(d)
 	}
 	a.OutputNeedsResult = a.Output != nil && mentions(a.Output, "result")
@@ -112,6 +115,39 @@ func (a *Action) loggerDefaults(d *decoder) {
 	}
 	if a.Data == nil {
 		a.Data = d.quiet("${input.data}", d.scopes.request)
+	}
+}
+
+// pollHeaders lays a polling's own headers over those of its action, which signs in to the service with them. An endpoint of its own
+// may be another host, and gets none.
+func (d *decoder) pollHeaders(p *Polling, n *node) {
+	own, of := n.get("completion").get("headers"), n.get("headers")
+	if !n.get("completion").get("path").given() || of == nil || of.kind != mapping || own.given() && own.kind != mapping {
+		return
+	}
+	all := &node{kind: mapping, pos: of.pos, key: of.key, path: of.path}
+	for _, name := range of.names {
+		if !strings.EqualFold(name, "Content-Type") && !strings.EqualFold(name, "Idempotency-Key") { // the request's alone
+			all.put(name, of.fields[name])
+		}
+	}
+	if own.given() {
+		all = mergeKeys(all, own, true)
+	}
+	p.Headers, _ = expr.Compile(all.any(), d.scopes.response.rules) // each is checked at its place
+}
+
+// levels are those of a log, and what others call them.
+func levels() []string {
+	return []string{"debug", "info", "warn", "error", "warning", "critical", "fatal"}
+}
+
+func (d *decoder) level(a *Action, n *node) {
+	if a.Level == nil {
+		return
+	}
+	if v, ok := a.Level.Literal(); ok && v != nil && !slices.Contains(levels(), strings.ToLower(value.Text(v))) {
+		d.wrongf(n.get("level"), suggest(value.Text(v), levels()[:4]), "level %q is not known", value.Text(v))
 	}
 }
 
@@ -217,6 +253,7 @@ func (d *decoder) completion(c *Completion, n *node, a *Action) {
 				d.wrongf(early, "", "accept_early must be run, any or a duration, and is %s", early.word())
 			}
 		}
+		d.reachable(c, n)
 	case CompletePolling:
 		c.AcceptEarly = ""
 		if a.Type != HTTPClient && a.Type != HTTPServer {
@@ -239,6 +276,9 @@ func (d *decoder) completion(c *Completion, n *node, a *Action) {
 		if c.Timeout == 0 {
 			c.Timeout = 5 * time.Minute
 		}
+		if p.Status != nil && len(p.SuccessWhen) == 0 {
+			d.wrongf(n.get("status"), "write success_when: [done]", "it is not said which status means success")
+		}
 		if p.Status == nil {
 			for _, s := range slices.Concat(p.SuccessWhen, p.FailWhen) {
 				if !statusPattern(s) {
@@ -249,6 +289,21 @@ func (d *decoder) completion(c *Completion, n *node, a *Action) {
 	default:
 		c.Polling, c.AcceptEarly = nil, ""
 	}
+}
+
+// reachable checks that as many callbacks can come as the quorum asks for: of several ids each counts once. Ids that are not written
+// out one by one are counted when the run is there.
+func (d *decoder) reachable(c *Completion, n *node) {
+	ids := n.get("wait_for")
+	if !ids.given() || ids.kind != list || len(ids.items) < 2 || c.Quorum <= len(ids.items) {
+		return
+	}
+	for _, id := range ids.items {
+		if s, _ := id.text(); strings.HasPrefix(s, "...") {
+			return
+		}
+	}
+	d.wrongf(n.get("quorum"), "", "%d ids cannot bring %d callbacks: of several ids each counts once", len(ids.items), c.Quorum)
 }
 
 func readQuorum(d *decoder, n *node, c *Completion) {

@@ -3,10 +3,12 @@ package compose
 import (
 	"fmt"
 	"maps"
+	"net/url"
 	"slices"
 	"strings"
 
 	"github.com/switchbackhq/switchback/pkg/expr"
+	"github.com/switchbackhq/switchback/pkg/value"
 )
 
 func componentTypes() []string { return []string{HTTPClient, Logger, NATS, Shell, HTTPServer} }
@@ -26,8 +28,7 @@ func componentShape(kind string) shape[Component] {
 			special("base_url", "What path is joined to.", schema{"type": "string"},
 				skip[Component]),
 			rate("rate_limit", "Requests it may be sent: 10/s, 600/m. More wait.", func(c *Component) **Rate { return &c.RateLimit }),
-			template("proxy", "The HTTP proxy to go through; as HTTP_PROXY and the like say where it is not given.", newScopes().env,
-				func(c *Component) **expr.Template { return &c.Proxy }),
+			proxyField(),
 			part("tls", "How its certificate is checked, and ours shown.", clientTLSShape, func(c *Component) **ClientTLS { return &c.TLS }),
 			amount("max_response_size", "The largest response that is taken.", func(c *Component) *int64 { return &c.MaxResponseSize }).or("16MiB"),
 		)
@@ -40,6 +41,39 @@ func componentShape(kind string) shape[Component] {
 			func(c *Component) *int { return &c.MaxConcurrentCount }, 0, 1_000_000))
 	}
 	return s
+}
+
+func proxyField() field[Component] {
+	f := template("proxy", "The proxy to go through: HOST:PORT, or a URL with http, https or socks5; as HTTP_PROXY and the like say where it is not given.",
+		newScopes().env, func(c *Component) **expr.Template { return &c.Proxy })
+	read := f.read
+	f.read = func(d *decoder, n *node, into *Component) {
+		read(d, n, into)
+		if into.Proxy == nil {
+			return
+		}
+		if v, ok := into.Proxy.Literal(); ok {
+			if _, err := ProxyURL(value.Text(v)); err != nil {
+				d.wrongf(n, "write http://HOST:PORT, or https or socks5", "proxy must be an address, and is %s", n.word())
+			}
+		}
+	}
+	return f
+}
+
+// ProxyURL reads a proxy's address, as HTTP_PROXY is read: without a scheme it is http.
+func ProxyURL(s string) (*url.URL, error) {
+	if !strings.Contains(s, "://") {
+		s = "http://" + s
+	}
+	u, err := url.Parse(s)
+	if err != nil {
+		return nil, err
+	}
+	if !slices.Contains([]string{"http", "https", "socks5", "socks5h"}, u.Scheme) || u.Hostname() == "" || strings.ContainsAny(u.Host, " ") {
+		return nil, fmt.Errorf("%q is no address of a proxy", u.Redacted())
+	}
+	return u, nil
 }
 
 // skip is for fields that are read elsewhere.
@@ -106,10 +140,25 @@ func serverFields() []field[Component] {
 
 // readComponents reads the section components.
 func (d *decoder) readComponents(doc *Document, entries []entry) {
+	servers := map[int]*Component{} // by port
 	for _, e := range entries {
-		if c := d.component(e); c != nil {
-			doc.Components[c.ID] = c
-			d.declared[c.ID] = true
+		c := d.component(e)
+		if c == nil {
+			continue
+		}
+		doc.Components[c.ID] = c
+		d.declared[c.ID] = true
+		if c.Server == nil {
+			continue
+		}
+		if first := servers[c.Server.Port]; first == nil {
+			servers[c.Server.Port] = c
+		} else if !first.Server.Same(c.Server) { // they would end each other's, in turn
+			at := e.n.get("port")
+			if !at.given() {
+				at = e.n
+			}
+			d.wrongf(at, "give it another port, or describe one server in the same way", "the component %s starts another server on port %d", first.ID, c.Server.Port)
 		}
 	}
 }
@@ -149,6 +198,9 @@ func (d *decoder) component(e entry) *Component {
 		}
 	}
 	shape.read(d, own, c)
+	if t := c.TLS; t != nil && (t.CertFile == "") != (t.KeyFile == "") {
+		d.wrongf(n.get("tls"), "write both, or neither", "a certificate of ours needs cert_file and key_file")
+	}
 	if c.Server != nil && len(c.Server.Start) == 0 {
 		d.needf(n, "write start: the command that runs it", "it is not said how its server is started")
 	}
