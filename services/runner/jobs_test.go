@@ -217,6 +217,7 @@ components:
     type: http-client
     base_url: OUTSIDE
     path: /start
+    headers: {Authorization: Bearer abc, Content-Type: text/xml}
     completion:
       type: polling
       path: /task/${response.id}
@@ -248,6 +249,11 @@ workflow:
 	run := b.status("p", event.StatusCompleted)
 	if string(run.Output) != `{"id":"t1","url":"u"}` || polls.Load() != 3 {
 		t.Errorf("output: %s after %d polls", run.Output, polls.Load())
+	}
+	for i, c := range b.called() { // a service that honours keys would give each poll the first one's answer
+		if key := map[bool]string{true: "p.ask"}[i == 0]; c.key != key || c.auth != "Bearer abc" {
+			t.Errorf("%s has the key %q and signs in by %q", c.path, c.key, c.auth)
+		}
 	}
 	b.say(func(c call) (int, string) {
 		if c.path == "/start" {

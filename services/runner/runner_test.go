@@ -54,7 +54,7 @@ type bench struct {
 }
 
 type call struct {
-	path, key, body string
+	path, key, auth, body string
 }
 
 // begin starts a runner for a compose file, in which OUTSIDE stands for the outside service's address.
@@ -133,7 +133,7 @@ func (b *bench) start(file string) (stop func()) {
 
 func (b *bench) serve(w http.ResponseWriter, r *http.Request) {
 	data, _ := io.ReadAll(r.Body)
-	c := call{path: r.URL.Path, key: r.Header.Get("Idempotency-Key"), body: string(data)}
+	c := call{path: r.URL.Path, key: r.Header.Get("Idempotency-Key"), auth: r.Header.Get("Authorization"), body: string(data)}
 	b.mu.Lock()
 	b.calls = append(b.calls, c)
 	answer := b.answer

@@ -143,6 +143,7 @@ func (p *Performer) perform(ctx context.Context, inv *invocation, acted *engine.
 		var resp *response
 		if resp, err = p.request(ctx, inv, own(action), scope); err == nil {
 			result, err = resp.body, resp.refusal(action.RetryOn)
+			acted.After = resp.after() // before it is polled
 		}
 	case compose.NATS:
 		result, err = p.message(ctx, inv, scope)
@@ -237,6 +238,9 @@ func waitFor(inv *invocation, scope engine.ActionScope) (*engine.Wait, error) {
 			Message: err.Error() + ": the response has no value where wait_for, or the endpoint's identify_by, looks for it",
 		}
 	}
+	if err := engine.Reachable(w.Quorum, w.More); err != nil {
+		return nil, &engine.Error{Code: CodeResponse, Permanent: true, Message: "quorum: " + err.Error()}
+	}
 	return w, nil
 }
 
@@ -267,13 +271,17 @@ func (b bound) Resolve(ref *expr.Reference) (any, error) {
 
 // failure tells an error to the run.
 func (inv *invocation) failure(ctx context.Context, err error) *engine.Error {
+	f, ok := errors.AsType[*engine.Error](err)
 	if context.Cause(ctx) == errDeadline { //nolint:errorlint // identity: a nested cause is another deadline
+		why := ""
+		if ok { // what it was that took so long
+			why = ": " + f.Message
+		}
 		return &engine.Error{
 			Code:    CodeTimeout,
-			Message: fmt.Sprintf("job %s was not done by %s", inv.act.Job.ID, inv.act.Deadline.UTC().Format(time.RFC3339)),
+			Message: inv.secrets.Mask(fmt.Sprintf("job %s was not done by %s%s", inv.act.Job.ID, inv.act.Deadline.UTC().Format(time.RFC3339), why)),
 		}
 	}
-	f, ok := errors.AsType[*engine.Error](err)
 	if !ok {
 		f = &engine.Error{Code: CodeRequest, Message: err.Error()}
 		if fault.CodeOf(err) == fault.TooLarge { // for a message of NATS: it will not shrink

@@ -247,14 +247,58 @@ func TestFailures(t *testing.T) {
 }
 
 func TestRetryAfter(t *testing.T) {
+	said := ""
 	s := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
-		w.Header().Set("Retry-After", "7")
+		w.Header().Set("Retry-After", said)
 		w.WriteHeader(http.StatusTooManyRequests)
 	}))
 	defer s.Close()
-	acted, err := performer(t, action.Options{}).Perform(t.Context(), act(&compose.Action{URL: template(t, s.URL)}, `{}`), env{})
-	if err != nil || acted.Err == nil || acted.Err.After != 7*time.Second {
-		t.Errorf("perform: %v, %+v", err, acted.Err)
+	p := performer(t, action.Options{})
+	in := func(d time.Duration) string { return time.Now().Add(d).UTC().Format(http.TimeFormat) }
+	for _, tc := range []struct {
+		says        string
+		least, most time.Duration
+	}{
+		{"7", 7 * time.Second, 7 * time.Second},
+		{in(time.Hour), 58 * time.Minute, time.Hour},
+		{in(-time.Hour), 0, 0},
+		{"0", 0, 0},
+		{"-5", 0, 0},
+		{"soon", 0, 0},
+		{"100000", 24 * time.Hour, 24 * time.Hour}, // nothing waits without end
+		{"18446744073709551615", 24 * time.Hour, 24 * time.Hour},
+		{in(1000 * time.Hour), 24 * time.Hour, 24 * time.Hour},
+	} {
+		said = tc.says
+		acted, err := p.Perform(t.Context(), act(&compose.Action{URL: template(t, s.URL)}, `{}`), env{})
+		if err != nil || acted.Err == nil || acted.Err.After < tc.least || acted.Err.After > tc.most {
+			t.Errorf("Retry-After: %s: %v, %+v", tc.says, err, acted.Err)
+		}
+	}
+}
+
+// TestWhenToAskAgain: a service that is polled says so as well, of whatever status.
+func TestWhenToAskAgain(t *testing.T) {
+	status := http.StatusAccepted
+	s := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if r.URL.Path == "/task" && r.Header.Get(action.IdempotencyKey) != "" {
+			t.Error("a poll has an idempotency key: each would get the first one's answer")
+		}
+		w.Header().Set("Retry-After", "7")
+		w.WriteHeader(status)
+	}))
+	defer s.Close()
+	a := act(&compose.Action{URL: template(t, s.URL), Completion: compose.Completion{
+		Kind: compose.CompletePolling, Polling: &compose.Polling{URL: template(t, s.URL+"/task"), SuccessWhen: []string{"200"}},
+	}}, `{}`)
+	a.Scope.Run.Jobs = map[string]*event.Job{"paint": {Attempts: []*event.Attempt{{}}}}
+	p := performer(t, action.Options{})
+	for _, status = range []int{http.StatusAccepted, http.StatusAccepted, http.StatusTooManyRequests, http.StatusServiceUnavailable} {
+		acted, err := p.Perform(t.Context(), a, env{})
+		if err != nil || acted.Err != nil || acted.After != 7*time.Second || acted.Pending != (a.Poll > 0) {
+			t.Errorf("poll %d, %d: %v, %+v", a.Poll, status, err, acted)
+		}
+		a.Poll++
 	}
 }
 

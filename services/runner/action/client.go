@@ -9,18 +9,18 @@ import (
 	"fmt"
 	"io"
 	"mime"
+	"net"
 	"net/http"
-	"net/url"
 	"os"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
 	"time"
 	"unicode/utf8"
 
-	"golang.org/x/time/rate"
-
 	"github.com/switchbackhq/switchback/pkg/compose"
+	"github.com/switchbackhq/switchback/pkg/expr"
 	"github.com/switchbackhq/switchback/pkg/value"
 	"github.com/switchbackhq/switchback/services/runner/engine"
 )
@@ -31,21 +31,35 @@ type clients struct {
 	maxResponse int64
 	plain       *client
 
-	mu    sync.Mutex
-	owned map[*compose.Component]*client
+	mu     sync.Mutex
+	owned  map[whose]*client
+	limits map[limited]*turns
+}
+
+// whose names a client: a component of one file, and the proxy that it goes through.
+type whose struct {
+	component *compose.Component
+	proxy     string
+}
+
+// limited names a limit: files that have read the same of a component share it, or each change of the file would bring a new one.
+type limited struct {
+	component string
+	rate      compose.Rate
 }
 
 // client sends a component's requests.
 type client struct {
 	http        *http.Client
-	limit       *rate.Limiter
+	limit       *turns // nil: none
 	maxResponse int64
+	files       string // what its TLS files were when they were read
 }
 
 func newClients(transport *http.Transport, maxResponse int64) *clients {
 	return &clients{
-		transport: transport, maxResponse: maxResponse, owned: map[*compose.Component]*client{},
-		plain: &client{http: newHTTP(transport), limit: rate.NewLimiter(rate.Inf, 0), maxResponse: maxResponse},
+		transport: transport, maxResponse: maxResponse, owned: map[whose]*client{}, limits: map[limited]*turns{},
+		plain: &client{http: newHTTP(transport), maxResponse: maxResponse},
 	}
 }
 
@@ -54,43 +68,77 @@ func newHTTP(transport *http.Transport) *http.Client {
 }
 
 // get gives a component's client.
-func (c *clients) get(component *compose.Component) (*client, error) {
+func (c *clients) get(component *compose.Component, scope expr.Scope) (*client, error) {
 	if component == nil || component.RateLimit == nil && component.Proxy == nil && component.TLS == nil && component.MaxResponseSize == 0 {
 		return c.plain, nil
 	}
+	proxy, err := text(component.Proxy, scope, "")
+	if err != nil {
+		return nil, expressionError("proxy", err)
+	}
+	key, files := whose{component, proxy}, stamp(component.TLS)
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if own := c.owned[component]; own != nil {
-		return own, nil
+	was := c.owned[key]
+	if was != nil && was.files == files {
+		return was, nil
 	}
-	own := &client{http: c.plain.http, limit: c.plain.limit, maxResponse: c.maxResponse}
-	if r := component.RateLimit; r != nil {
-		own.limit = rate.NewLimiter(rate.Every(r.Per/time.Duration(r.Count)), r.Count)
-	}
+	own := &client{http: c.plain.http, limit: c.limit(component), maxResponse: c.maxResponse, files: files}
 	if component.MaxResponseSize > 0 {
 		own.maxResponse = component.MaxResponseSize
 	}
-	if component.Proxy != nil || component.TLS != nil {
+	if proxy != "" || component.TLS != nil {
 		transport := c.transport.Clone()
-		if err := configure(transport, component); err != nil {
+		if err := configure(transport, component, proxy); err != nil {
+			if was != nil { // a renewed certificate of which only one half is there yet
+				return was, nil
+			}
 			return nil, err
 		}
 		own.http = newHTTP(transport)
 	}
-	c.owned[component] = own
+	c.owned[key] = own
+	if was != nil {
+		was.http.CloseIdleConnections()
+	}
 	return own, nil
 }
 
+// limit gives the limit of a component.
+func (c *clients) limit(component *compose.Component) *turns {
+	if component.RateLimit == nil {
+		return nil
+	}
+	key := limited{component.ID, *component.RateLimit}
+	if c.limits[key] == nil {
+		c.limits[key] = &turns{of: component.ID, rate: *component.RateLimit}
+	}
+	return c.limits[key]
+}
+
+// stamp changes when one of the files does: certificates are renewed while we run.
+func stamp(o *compose.ClientTLS) string {
+	if o == nil {
+		return ""
+	}
+	var b strings.Builder
+	for _, name := range []string{o.CAFile, o.CertFile, o.KeyFile} {
+		if info, err := os.Stat(name); err == nil {
+			fmt.Fprintln(&b, info.ModTime().UnixNano(), info.Size())
+		}
+	}
+	return b.String()
+}
+
 // configure sets a component's proxy and TLS.
-func configure(transport *http.Transport, component *compose.Component) error {
+func configure(transport *http.Transport, component *compose.Component, proxy string) error {
 	permanent := func(format string, args ...any) error {
 		return &engine.Error{Code: CodeRequest, Message: fmt.Sprintf("component %s: %s", component.ID, fmt.Sprintf(format, args...)), Permanent: true}
 	}
-	if component.Proxy != nil {
-		address, ok := component.Proxy.Literal()
-		u, err := url.Parse(value.Text(address))
-		if !ok || err != nil {
-			return permanent("its proxy is not an address")
+	if proxy != "" {
+		u, err := compose.ProxyURL(proxy)
+		if err != nil { // which is not told: it may hold a password
+			return permanent("its proxy is no address: write http://HOST:PORT, or https or socks5; in a name or password, special characters as %%40")
 		}
 		transport.Proxy = http.ProxyURL(u)
 	}
@@ -120,6 +168,44 @@ func configure(transport *http.Transport, component *compose.Component) error {
 	}
 	transport.TLSClientConfig = config
 	return nil
+}
+
+// explained adds to an error of TLS what to do about it.
+func explained(err error, component *compose.Component) error {
+	id, own := "the component", &compose.ClientTLS{}
+	if component != nil {
+		id = "component " + component.ID
+		if component.TLS != nil {
+			own = component.TLS
+		}
+	}
+	hint := ""
+	if _, ok := errors.AsType[x509.UnknownAuthorityError](err); ok {
+		hint = "name the authority that has signed it in tls.ca_file of " + id
+		if own.CAFile != "" {
+			hint = "it is not signed by an authority in " + own.CAFile + ", the tls.ca_file of " + id
+		}
+	} else if _, ok := errors.AsType[x509.HostnameError](err); ok {
+		hint = "where it is the right one all the same, name what it is for in tls.server_name of " + id
+	} else if _, ok := errors.AsType[tls.RecordHeaderError](err); ok {
+		hint = "is its address http:// in truth?"
+	} else if op, ok := errors.AsType[*net.OpError](err); ok && op.Op == "remote error" && refusesCertificate(op.Err) {
+		hint = "it asks for our certificate: tls.cert_file and tls.key_file of " + id
+		if own.CertFile != "" {
+			hint = "it does not take our certificate, the tls.cert_file of " + id
+		}
+	}
+	if hint == "" {
+		return err
+	}
+	return fmt.Errorf("%w: %s", err, hint)
+}
+
+// refusesCertificate tells whether an alert of the other side is about our certificate. crypto/tls gives them no type.
+func refusesCertificate(alert error) bool {
+	return slices.Contains([]string{
+		"tls: certificate required", "tls: bad certificate", "tls: unknown certificate authority", "tls: expired certificate", "tls: unknown certificate",
+	}, alert.Error())
 }
 
 // response is what an outside service has answered.
@@ -186,13 +272,24 @@ func (r *response) refusal(retryOn []string) error {
 	if data, err := value.Encode(r.body); err == nil && r.body != nil {
 		e.Data = data
 	}
-	after := r.header.Get("Retry-After")
-	if seconds, err := strconv.Atoi(after); err == nil && seconds > 0 {
-		e.After = time.Duration(seconds) * time.Second
-	} else if at, err := http.ParseTime(after); err == nil {
-		e.After = max(0, time.Until(at))
-	}
+	e.After = r.after()
 	return e
+}
+
+// longestAfter is the longest pause that a service may ask for: nothing waits without end.
+const longestAfter = 24 * time.Hour
+
+// after is the pause that the service asks for, as seconds or a date.
+func (r *response) after() time.Duration {
+	after := r.header.Get("Retry-After")
+	if seconds, err := strconv.ParseUint(after, 10, 64); err == nil {
+		return time.Duration(min(seconds, uint64(longestAfter/time.Second))) * time.Second //nolint:gosec // a day
+	}
+	at, err := http.ParseTime(after)
+	if err != nil {
+		return 0
+	}
+	return min(max(0, time.Until(at)), longestAfter)
 }
 
 // statusIn tells whether a status is listed: 503, "503", "5xx" or "50x".

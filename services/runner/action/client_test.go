@@ -2,8 +2,16 @@ package action_test
 
 import (
 	"compress/gzip"
+	"crypto/ecdsa"
+	"crypto/elliptic"
+	"crypto/rand"
+	"crypto/tls"
+	"crypto/x509"
+	"crypto/x509/pkix"
 	"encoding/pem"
 	"io"
+	"log/slog"
+	"math/big"
 	"net/http"
 	"net/http/httptest"
 	"os"
@@ -12,6 +20,7 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/switchbackhq/switchback/pkg/compose"
@@ -116,31 +125,87 @@ func TestBodiesAreReadToTheirEnd(t *testing.T) {
 	}
 }
 
+// TestRequestsWaitForTheirRate: of no span of the rate's length do more go, whatever was saved before it.
 func TestRequestsWaitForTheirRate(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		began := time.Now()
+		var sent []time.Duration
+		p := action.New(action.Options{Transport: answering(func(*http.Request) { sent = append(sent, time.Since(began)) })})
+		c := &compose.Component{RateLimit: &compose.Rate{Count: 10, Per: time.Second}}
+		for range 35 {
+			if acted, err := p.Perform(t.Context(), of(c, template(t, "http://outside.example")), env{}); err != nil || acted.Err != nil {
+				t.Fatalf("%v, %+v", err, acted.Err)
+			}
+		}
+		for i := range len(sent) - 10 {
+			if span := sent[i+10] - sent[i]; span < time.Second {
+				t.Errorf("11 requests within %s", span)
+			}
+		}
+		if last := sent[len(sent)-1]; last > 3*time.Second {
+			t.Errorf("35 requests took %s", last)
+		}
+	})
+}
+
+// TestARateIsKeptWhenTheFileChanges: the same component, read again, has no turns of its own.
+func TestARateIsKeptWhenTheFileChanges(t *testing.T) {
 	asked := 0
-	s := httptest.NewServer(http.HandlerFunc(func(http.ResponseWriter, *http.Request) { asked++ }))
-	defer s.Close()
-	p := performer(t, action.Options{})
-	c := &compose.Component{RateLimit: &compose.Rate{Count: 2, Per: time.Hour}}
-	for range 2 {
-		if acted, err := p.Perform(t.Context(), of(c, template(t, s.URL)), env{}); err != nil || acted.Err != nil {
-			t.Fatalf("%v, %+v", err, acted.Err)
+	p := action.New(action.Options{Transport: answering(func(*http.Request) { asked++ })})
+	var acted engine.Acted
+	for range 3 {
+		var err error
+		again := &compose.Component{RateLimit: &compose.Rate{Count: 2, Per: time.Hour}}
+		if acted, err = p.Perform(t.Context(), of(again, template(t, "http://outside.example")), env{}); err != nil {
+			t.Fatal(err)
 		}
 	}
-	third, err := p.Perform(t.Context(), of(c, template(t, s.URL)), env{}) // it would be sent half an hour after its deadline
-	if err != nil || third.Err == nil || asked != 2 {
-		t.Errorf("a request over the rate: %v, %+v, %d were sent", err, third.Err, asked)
+	if asked != 2 || acted.Err == nil || !strings.Contains(acted.Err.Message, "the rate_limit of component api, 2 in 1h0m0s") {
+		t.Errorf("%d were sent, and the third: %+v", asked, acted.Err) // it would be sent an hour after its deadline
 	}
 }
 
+// answering is a transport whose connections answer at once.
+func answering(asked func(*http.Request)) *http.Transport {
+	t := &http.Transport{}
+	t.RegisterProtocol("http", roundTrip(func(r *http.Request) (*http.Response, error) {
+		asked(r)
+		return &http.Response{StatusCode: http.StatusOK, Header: http.Header{}, Body: http.NoBody, Request: r}, nil
+	}))
+	return t
+}
+
+type roundTrip func(*http.Request) (*http.Response, error)
+
+func (f roundTrip) RoundTrip(r *http.Request) (*http.Response, error) { return f(r) }
+
 func TestAProxyIsGoneThrough(t *testing.T) {
-	var through string
-	proxy := httptest.NewServer(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) { through = r.URL.String() }))
+	var through, as string
+	proxy := httptest.NewServer(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
+		through, as = r.URL.String(), r.Header.Get("Proxy-Authorization")
+	}))
 	defer proxy.Close()
-	acted, err := performer(t, action.Options{}).Perform(t.Context(),
-		of(&compose.Component{Proxy: expr.Literal(proxy.URL)}, template(t, "http://outside.example/work")), env{})
-	if err != nil || acted.Err != nil || through != "http://outside.example/work" {
-		t.Errorf("%v, %+v, the proxy was asked for %q", err, acted.Err, through)
+	host := strings.TrimPrefix(proxy.URL, "http://")
+	for address, want := range map[string]string{
+		proxy.URL:                           "",
+		host:                                "",
+		"http://me:${env.PASSWORD}@" + host: "Basic bWU6dGhlLXNlY3JldA==",
+		"${env.PROXY}":                      "",
+	} {
+		through, as = "", ""
+		acted, err := performer(t, action.Options{}).Perform(t.Context(),
+			of(&compose.Component{Proxy: template(t, address)}, template(t, "http://outside.example/work")), env{"PASSWORD": "the-secret", "PROXY": proxy.URL})
+		if err != nil || acted.Err != nil || through != "http://outside.example/work" || as != want {
+			t.Errorf("%s: %v, %+v, the proxy was asked for %q by %q", address, err, acted.Err, through, as)
+		}
+	}
+	for address, want := range map[string]string{"http://me:${env.PASSWORD}@" + host: "no address", "http://me:${env.OTHER}@127.0.0.1:1": "refused"} {
+		acted, err := performer(t, action.Options{}).Perform(t.Context(),
+			of(&compose.Component{Proxy: template(t, address)}, template(t, "http://outside.example/work")), env{"PASSWORD": "p ss/word", "OTHER": "the-secret"})
+		if err != nil || acted.Err == nil || !strings.Contains(acted.Err.Message, want) || strings.Contains(acted.Err.Message, "word") && strings.Contains(acted.Err.Message, "p ss") ||
+			strings.Contains(acted.Err.Message, "the-secret") {
+			t.Errorf("%s: %v, %+v, want %q and no password", address, err, acted.Err, want)
+		}
 	}
 }
 
@@ -151,11 +216,13 @@ func TestCertificatesAreChecked(t *testing.T) {
 	if err := os.WriteFile(ca, pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: s.Certificate().Raw}), 0o600); err != nil {
 		t.Fatal(err)
 	}
+	other := ownCertificate(t, "other").certFile
 	for name, tc := range map[string]struct {
 		tls  *compose.ClientTLS
 		want string // "" is success
 	}{
-		"a stranger's":           {nil, "certificate"},
+		"a stranger's":           {nil, "name the authority that has signed it in tls.ca_file of component api"},
+		"another authority's":    {&compose.ClientTLS{CAFile: other}, "it is not signed by an authority in " + other},
 		"one that is trusted":    {&compose.ClientTLS{CAFile: ca}, ""},
 		"for another name":       {&compose.ClientTLS{CAFile: ca, ServerName: "other.invalid"}, "other.invalid"},
 		"for its own name":       {&compose.ClientTLS{CAFile: ca, ServerName: "example.com"}, ""},
@@ -169,6 +236,104 @@ func TestCertificatesAreChecked(t *testing.T) {
 			t.Errorf("%s: %v", name, err)
 		case tc.want == "" && acted.Err != nil, tc.want != "" && (acted.Err == nil || !strings.Contains(acted.Err.Message, tc.want)):
 			t.Errorf("%s: %+v, want %q", name, acted.Err, tc.want)
+		}
+	}
+}
+
+// pair is a certificate that has signed itself, and its key, as files.
+type pair struct {
+	tls.Certificate
+	certFile, keyFile string
+}
+
+func ownCertificate(t *testing.T, name string) pair {
+	t.Helper()
+	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	if err != nil {
+		t.Fatal(err)
+	}
+	of := &x509.Certificate{
+		SerialNumber: big.NewInt(1), Subject: pkix.Name{CommonName: name}, NotAfter: time.Now().Add(time.Hour), IsCA: true, BasicConstraintsValid: true,
+		ExtKeyUsage: []x509.ExtKeyUsage{x509.ExtKeyUsageClientAuth, x509.ExtKeyUsageServerAuth},
+	}
+	der, err := x509.CreateCertificate(rand.Reader, of, of, key.Public(), key)
+	if err != nil {
+		t.Fatal(err)
+	}
+	secret, err := x509.MarshalPKCS8PrivateKey(key)
+	if err != nil {
+		t.Fatal(err)
+	}
+	p := pair{certFile: filepath.Join(t.TempDir(), name+".pem")}
+	p.keyFile = p.certFile + ".key"
+	for file, block := range map[string]*pem.Block{p.certFile: {Type: "CERTIFICATE", Bytes: der}, p.keyFile: {Type: "PRIVATE KEY", Bytes: secret}} {
+		if err := os.WriteFile(file, pem.EncodeToMemory(block), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if p.Certificate, err = tls.LoadX509KeyPair(p.certFile, p.keyFile); err != nil {
+		t.Fatal(err)
+	}
+	return p
+}
+
+// TestOurCertificate is shown, also when it was renewed, and a service that wants one says so.
+func TestOurCertificate(t *testing.T) {
+	first, second, stranger := ownCertificate(t, "first"), ownCertificate(t, "second"), ownCertificate(t, "stranger")
+	known := x509.NewCertPool()
+	known.AddCert(first.Leaf)
+	known.AddCert(second.Leaf)
+	var shown string
+	s := httptest.NewUnstartedServer(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) { shown = r.TLS.PeerCertificates[0].Subject.CommonName }))
+	s.TLS = &tls.Config{ClientAuth: tls.RequireAndVerifyClientCert, ClientCAs: known}
+	s.Config.ErrorLog = slog.NewLogLogger(slog.DiscardHandler, slog.LevelInfo)
+	s.StartTLS()
+	defer s.Close()
+	p := performer(t, action.Options{})
+	with := func(o *compose.ClientTLS) string {
+		t.Helper()
+		o.InsecureSkipVerify = true
+		acted, err := p.Perform(t.Context(), of(&compose.Component{TLS: o}, template(t, s.URL)), env{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if acted.Err != nil {
+			return acted.Err.Message
+		}
+		return shown
+	}
+	if got := with(&compose.ClientTLS{}); !strings.Contains(got, "it asks for our certificate: tls.cert_file and tls.key_file of component api") {
+		t.Error(got)
+	}
+	if got := with(&compose.ClientTLS{CertFile: stranger.certFile, KeyFile: stranger.keyFile}); !strings.Contains(got, "it does not take our certificate, the tls.cert_file of component api") {
+		t.Error(got)
+	}
+	ours := &compose.Component{TLS: &compose.ClientTLS{CertFile: first.certFile, KeyFile: first.keyFile, InsecureSkipVerify: true}}
+	ask := func() string {
+		t.Helper()
+		shown = ""
+		if acted, err := p.Perform(t.Context(), of(ours, template(t, s.URL)), env{}); err != nil || acted.Err != nil {
+			t.Fatalf("%v, %+v", err, acted.Err)
+		}
+		return shown
+	}
+	if got := ask(); got != "first" {
+		t.Error(got)
+	}
+	for i, file := range []string{first.certFile, first.keyFile} { // one after the other, as they are renewed
+		data, err := os.ReadFile([]string{second.certFile, second.keyFile}[i])
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := os.WriteFile(file, data, 0o600); err != nil {
+			t.Fatal(err)
+		}
+		later := time.Now().Add(time.Duration(i+1) * time.Hour) // whatever the grain of the file system's clock
+		if err := os.Chtimes(file, later, later); err != nil {
+			t.Fatal(err)
+		}
+		if got, want := ask(), []string{"first", "second"}[i]; got != want {
+			t.Errorf("after %s is renewed: %s", filepath.Base(file), got)
 		}
 	}
 }

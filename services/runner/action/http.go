@@ -61,6 +61,7 @@ type message struct {
 	url, method, headers, params, body *expr.Template
 	bodyType, responseType             string
 	defaultMethod                      string
+	asks                               bool // how far the work is: each poll wants an answer of its own, and has no idempotency key
 }
 
 func own(a *compose.Action) message {
@@ -76,7 +77,7 @@ func (p *Performer) request(ctx context.Context, inv *invocation, m message, sco
 	if timeout == 0 {
 		timeout = defaultRequestTimeout
 	}
-	client, err := p.clients.get(inv.act.Of)
+	client, err := p.clients.get(inv.act.Of, scope.Static)
 	if err != nil {
 		return nil, err
 	}
@@ -91,8 +92,8 @@ func (p *Performer) request(ctx context.Context, inv *invocation, m message, sco
 	if err != nil {
 		return nil, err
 	}
-	if err := client.limit.Wait(ctx); err != nil {
-		return nil, fmt.Errorf("wait for a turn: %w", err)
+	if err := client.limit.take(ctx); err != nil {
+		return nil, err
 	}
 	ctx, cancel := context.WithTimeout(ctx, timeout)
 	defer cancel()
@@ -105,6 +106,7 @@ func (p *Performer) request(ctx context.Context, inv *invocation, m message, sco
 		record.Status = resp.status
 	}
 	if err != nil {
+		err = explained(err, inv.act.Of)
 		if errors.Is(err, context.DeadlineExceeded) {
 			err = &engine.Error{Code: CodeTimeout, Message: fmt.Sprintf("%s %s did not answer within %s", record.Method, record.URL, timeout)}
 		}
@@ -170,7 +172,9 @@ func (p *Performer) build(ctx context.Context, inv *invocation, m message, scope
 	}
 	setDefault(header, "Accept", "application/json, */*;q=0.5")
 	setDefault(header, "User-Agent", p.o.UserAgent)
-	setDefault(header, IdempotencyKey, inv.act.ID)
+	if !m.asks {
+		setDefault(header, IdempotencyKey, inv.act.ID)
+	}
 	if trace := inv.act.Scope.Run.Trace; trace != "" && p.o.Tracer == nil {
 		setDefault(header, "Traceparent", trace)
 	}

@@ -31,7 +31,7 @@ func (p *Performer) poll(ctx context.Context, inv *invocation, acted *engine.Act
 		return err
 	}
 	resp, err := p.request(ctx, inv, message{
-		url: polling.URL, method: polling.Method, headers: polling.Headers, params: polling.Params, body: polling.Body, defaultMethod: http.MethodGet,
+		url: polling.URL, method: polling.Method, headers: polling.Headers, params: polling.Params, body: polling.Body, defaultMethod: http.MethodGet, asks: true,
 	}, scope)
 	if err != nil {
 		if e, ok := errors.AsType[*engine.Error](err); ok && e.Permanent {
@@ -43,6 +43,7 @@ func (p *Performer) poll(ctx context.Context, inv *invocation, acted *engine.Act
 		acted.Pending = true
 		return nil
 	}
+	acted.After = resp.after()
 	scope.Result = resp.body
 	verdict, err := judge(polling, resp, scope)
 	if err != nil {

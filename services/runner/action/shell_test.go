@@ -24,12 +24,15 @@ func TestShell(t *testing.T) {
 	}{
 		{"a line for sh", compose.Action{Command: template(t, "echo out; echo err >&2")}, `{}`, `{"exit_code":0,"stderr":"err\n","stdout":"out\n"}`, ""},
 		{
-			"a list is no line", compose.Action{Command: template(t, []any{"printf", "%s|", "${input.a}", "$HOME"})}, `{"a":"x; echo y"}`,
+			"a list is no line",
+			compose.Action{Command: template(t, []any{"printf", "%s|", "${input.a}", "$HOME"})},
+			`{"a":"x; echo y"}`,
 			`{"exit_code":0,"stderr":"","stdout":"x; echo y|$HOME|"}`, "",
 		},
 		{
 			"variables of its own, and not the runner's",
-			compose.Action{Command: template(t, "echo ${input.a}$A$RUNNERS_OWN"), Env: template(t, map[string]any{"A": "${env.TOKEN}"})}, `{"a":"t:"}`,
+			compose.Action{Command: template(t, "echo ${input.a}$A$RUNNERS_OWN"), Env: template(t, map[string]any{"A": "${env.TOKEN}"})},
+			`{"a":"t:"}`,
 			`{"exit_code":0,"stderr":"","stdout":"t:the token\n"}`, "",
 		},
 		{"what it reads", compose.Action{Command: template(t, "wc -c"), Stdin: template(t, "${input.a}")}, `{"a":"hello"}`, `{"exit_code":0,"stderr":"","stdout":"5\n"}`, ""},
@@ -40,7 +43,9 @@ func TestShell(t *testing.T) {
 		{"more than fits", compose.Action{Command: template(t, "head -c 300000 /dev/zero")}, `{}`, "more than 1000 bytes", action.CodeTooLarge},
 		{"more than fits, of errors", compose.Action{Command: template(t, "head -c 300000 /dev/zero >&2")}, `{}`, "more than 1000 bytes", action.CodeTooLarge},
 		{
-			"what it leaves in the background is ended, and no failure", compose.Action{Command: template(t, "sleep 600 & echo done")}, `{}`,
+			"what it leaves in the background is ended, and no failure",
+			compose.Action{Command: template(t, "sleep 600 & echo done")},
+			`{}`,
 			`{"exit_code":0,"stderr":"","stdout":"done\n"}`, "",
 		},
 	} {

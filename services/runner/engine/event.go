@@ -37,10 +37,11 @@ type Acted struct {
 	// the callback's result. Response is given instead where the output needs the result.
 	Output   json.RawMessage
 	Response json.RawMessage
-	Poll     int    // the poll whose end it is; 0: the request's itself
-	Pending  bool   // the poll says that the service is still at it
-	Wait     *Wait  // the invocation is done when this has ended; nil: done
-	Err      *Error // it has failed
+	Poll     int           // the poll whose end it is; 0: the request's itself
+	Pending  bool          // the poll says that the service is still at it
+	After    time.Duration // and is not to be asked again sooner
+	Wait     *Wait         // the invocation is done when this has ended; nil: done
+	Err      *Error        // it has failed
 }
 
 // Wait is an invocation's wish to wait for a callback.

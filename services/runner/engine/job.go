@@ -255,7 +255,7 @@ func (s *step) acted(ev Acted) {
 		s.fail(def, job, *ev.Err)
 	case ev.Wait != nil && ev.Wait.Poll:
 		a.Output, a.Response = ev.Output, ev.Response
-		s.pause(def, job)
+		s.pause(def, job, ev.After)
 	case ev.Wait != nil:
 		a.Output, a.Response = ev.Output, ev.Response
 		s.await(def, job, *ev.Wait)

@@ -148,7 +148,7 @@ func nextMoment(text string, zone *time.Location, now time.Time) (time.Time, err
 }
 
 // pause makes the last attempt at a job wait before it asks how far the service is.
-func (s *step) pause(def *compose.Job, job *event.Job) {
+func (s *step) pause(def *compose.Job, job *event.Job, after time.Duration) {
 	a := last(job)
 	interval := 5 * time.Second
 	limit := DefaultTimeout
@@ -166,15 +166,30 @@ func (s *step) pause(def *compose.Job, job *event.Job) {
 	if !s.now.Before(deadline) {
 		s.fail(def, job, Error{
 			Code: CodeTimeout, Permanent: s.noTimeLeft(def, job),
-			Message: "the service was not done by " + deadline.UTC().Format("2006-01-02 15:04:05 MST"),
+			Message: "the service was not done by " + deadline.UTC().Format("2006-01-02 15:04:05 MST") + lastAsked(a),
 		})
 		return
 	}
 	a.Polls++
-	a.Due = earlier(s.now.Add(interval), deadline)
+	a.Due = earlier(s.now.Add(max(interval, after)), deadline)
 	job.Status = event.StatusWaiting
 	t, _ := s.timer(def, job)
 	s.do(Sleep{Wait: t})
+}
+
+// lastAsked says why the last poll brought nothing, where it went wrong: a service that was never reached was not slow.
+func lastAsked(a *event.Attempt) string {
+	if len(a.Requests) == 0 {
+		return ""
+	}
+	switch r := a.Requests[len(a.Requests)-1]; {
+	case r.Error != "":
+		return "; when it was last asked: " + r.Error
+	case r.Status >= 400:
+		return fmt.Sprintf("; when it was last asked, %s %s answered %d", r.Method, r.URL, r.Status)
+	default:
+		return ""
+	}
 }
 
 // polled takes what a poll has brought.
@@ -188,7 +203,7 @@ func (s *step) polled(def *compose.Job, job *event.Job, ev Acted) {
 			job.Progress = ev.Output
 			s.notify(event.Notice{Event: event.JobProgress, Job: def.ID, Attempt: a.Number, Progress: job.Progress})
 		}
-		s.pause(def, job)
+		s.pause(def, job, ev.After)
 	default:
 		s.succeeded(def, job, a, ev.Output)
 	}

@@ -33,6 +33,9 @@ func (s *step) wait(def *compose.Job) error {
 			}
 		}
 	}
+	if err := Reachable(w.Quorum, w.More); err != nil {
+		return fmt.Errorf("quorum: %w", err)
+	}
 	s.await(def, s.job(def.ID), w)
 	return nil
 }
@@ -60,6 +63,14 @@ func IDs(v any) (id string, more []string, err error) {
 		return ids[0], nil, nil
 	}
 	return ids[0], ids[1:], nil
+}
+
+// Reachable tells whether so many callbacks can come: of several ids each counts once, and one id as often as it is called.
+func Reachable(quorum int, more []string) error {
+	if ids := 1 + len(more); ids > 1 && quorum > ids {
+		return fmt.Errorf("there are %d ids to wait for, which cannot bring %d callbacks", ids, quorum)
+	}
+	return nil
 }
 
 // await makes the last attempt at a job wait for a callback.

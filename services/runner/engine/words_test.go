@@ -29,6 +29,9 @@ func TestWhatAFailureSays(t *testing.T) {
 		{"a number for a list", with(func(j *compose.Job) {
 			j.Type, j.ForEach, j.Input = compose.JobForEach, &compose.ForEach{}, template(t, int64(3))
 		}), 0, nil, "the input of a for-each is a list, and this is a number"},
+		{"a quorum that cannot be reached", with(func(j *compose.Job) {
+			j.Type, j.Wait = compose.JobWait, &compose.Completion{Kind: compose.CompleteCallback, WaitFor: template(t, []any{"x", "y", "x"}), Quorum: 3}
+		}), 0, nil, "quorum: there are 2 ids to wait for, which cannot bring 3 callbacks"},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
 			w := world(component(0), tc.job)
