@@ -1,6 +1,7 @@
 package runner
 
 import (
+	"errors"
 	"fmt"
 	"slices"
 	"sync"
@@ -39,8 +40,20 @@ func (a *activation) parking(c engine.Park) parking {
 // park makes a wait. What has come for it already is taken at once.
 func (a *activation) park(c engine.Park) error {
 	p := a.parking(c)
-	p.early, p.err = a.r.waits.Park(a.ctx, p.park.Wait, p.o)
+	p.early, p.err = a.stand(p.park.Wait, p.o)
 	return a.parked(&p)
+}
+
+// stand makes a wait stand. An id that another job of the run is done with, but whose wait is not ended yet, is taken over.
+func (a *activation) stand(w event.Wait, o wait.Options) ([]*event.Callback, error) {
+	for {
+		early, err := a.r.waits.Park(a.ctx, w, o)
+		held, ok := errors.AsType[*wait.HeldError](err)
+		if !ok || held.Wait.Run != w.Run || engine.Holds(a.run, held.Wait.Job, w.ID) {
+			return early, err
+		}
+		o.Over = &held.Wait
+	}
 }
 
 // parked takes what came of it.
@@ -48,7 +61,7 @@ func (a *activation) parked(p *parking) error {
 	c := p.park
 	if fault.CodeOf(p.err) == fault.Conflict {
 		return a.apply(engine.Refused{
-			ID: c.Wait.ID, Trigger: a.trigger, At: time.Now(),
+			ID: c.Wait.ID, Job: c.Wait.Job, Trigger: a.trigger, At: time.Now(),
 			Err: engine.Error{Code: engine.CodeConflict, Message: p.err.Error()},
 		})
 	}
@@ -117,7 +130,7 @@ func (a *activation) parkAll(commands int) error {
 		p := &all[i]
 		making.Go(func() {
 			p.err = guard(func() (err error) {
-				p.early, err = a.r.waits.Park(a.ctx, p.park.Wait, p.o)
+				p.early, err = a.stand(p.park.Wait, p.o)
 				return err
 			})
 		})

@@ -101,6 +101,11 @@ func (r *Runner) find(ctx context.Context, cb *event.Callback, again bool) (runI
 		became, err = r.passed(ctx, found.Passed, cb)
 		return "", nil, became, err
 	case found.Ended:
+		if again {
+			if over, err := r.takenOver(ctx, found.Mark, cb); over || err != nil {
+				return found.Mark.Run, redelivered, "", err
+			}
+		}
 		became, err = r.passed(ctx, found.Mark, cb)
 		return "", nil, became, err
 	case !again:
@@ -250,6 +255,20 @@ func (r *Runner) passed(ctx context.Context, w *event.Wait, cb *event.Callback) 
 	default:
 		return unchanged(run, cb), nil
 	}
+}
+
+// takenOver tells whether the wait that has ended took the id over from the one that the callback was for. That one's end then
+// says nothing of what the callback has set off.
+func (r *Runner) takenOver(ctx context.Context, mark *event.Wait, cb *event.Callback) (bool, error) {
+	if mark.Run == "" { // not of ours
+		return false, nil
+	}
+	run, err := r.journal.Glance(ctx, mark.Run)
+	if err != nil || run == nil {
+		return false, err
+	}
+	job, ok := engine.Took(run, cb.Seq)
+	return ok && job != mark.Job, nil
 }
 
 // fate counts what became of a callback.

@@ -377,7 +377,7 @@ func TestAdvance(t *testing.T) {
 		},
 		{
 			name: "a wait that cannot be made fails the job", world: world(component(0), job("a")),
-			events: []engine.Event{requested(t0), responded("a", 1, after(second)), engine.Refused{ID: "r.a", Trigger: "request:7", At: after(second), Err: engine.Error{Code: "wait_conflict", Message: "taken"}}},
+			events: []engine.Event{requested(t0), responded("a", 1, after(second)), engine.Refused{ID: "r.a", Job: "a", Trigger: "request:7", At: after(second), Err: engine.Error{Code: "wait_conflict", Message: "taken"}}},
 			states: "failed a=failed", commands: []string{"finish"}, err: "wait_conflict: taken (a)",
 		},
 		{

@@ -80,9 +80,10 @@ type Expired struct {
 	At      time.Time
 }
 
-// Refused says that a wait could not be made, for good.
+// Refused says that a job's wait could not be made, for good.
 type Refused struct {
 	ID      string
+	Job     string
 	Err     Error
 	Trigger string
 	At      time.Time

@@ -148,7 +148,7 @@ func (s *step) calledBack(ev CalledBack) {
 	old := s.run.Jobs[def.ID]
 	was := waitOf(old.Attempts[n], which)
 	switch {
-	case ev.Callback.Seq != 0 && ev.Callback.Seq <= was.Used:
+	case ev.Callback.Seq != 0 && ev.Callback.Seq <= max(was.Used, Used(s.run, ev.Callback.ID)):
 		s.repeat()
 		return
 	case old.Status.Ended() || spent(old.Attempts[n], was):
@@ -328,6 +328,9 @@ func (s *step) expired(ev Expired) {
 	case s.now.Before(a.Wait.Deadline):
 		s.job(def.ID)
 		s.park(def, s.job(def.ID)) // a timer of an earlier deadline: it has taken the wait's key with it
+		if _, ok := Took(s.run, ev.Seq); ok {
+			s.repeat() // another job's, which waited for the id before
+		}
 		return
 	}
 	job := s.job(def.ID)
@@ -347,8 +350,9 @@ func (s *step) noTimeLeft(def *compose.Job, job *event.Job) bool {
 
 // refused takes a wait that could not be made.
 func (s *step) refused(ev Refused) {
-	def, n, _, ok := s.waiting(ev.ID)
-	if !ok {
+	def := s.find(ev.Job)
+	n, _, ok := s.lastWait(ev.Job, ev.ID)
+	if def == nil || !ok {
 		return
 	}
 	old := s.run.Jobs[def.ID]

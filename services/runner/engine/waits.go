@@ -80,20 +80,73 @@ func spent(a *event.Attempt, w *event.WaitState) bool {
 	return len(a.More) > 0 && w.ResumedBy != nil
 }
 
-// waiting finds the attempt that waits, or has waited, for an id, and which of its waits it is.
+// waiting finds the attempt that waits, or has waited, for an id, and which of its waits it is. Several jobs may wait for an id
+// that is none's own, one after another: of those that are not done the one that has waited longest has it; of those that are
+// done the last one had it.
 func (s *step) waiting(waitID string) (def *compose.Job, attempt, which int, ok bool) {
-	for def := range s.defs() {
-		job := s.run.Jobs[def.ID]
-		if job == nil {
+	var best *event.WaitState
+	var open bool
+	for d := range s.defs() {
+		n, i, found := s.lastWait(d.ID, waitID)
+		if !found {
 			continue
 		}
-		for n := len(job.Attempts) - 1; n >= min(job.First, len(job.Attempts)); n-- {
-			for i, w := range waits(job.Attempts[n]) {
-				if w.ID == waitID {
-					return def, n, i, true
+		job := s.run.Jobs[d.ID]
+		a := job.Attempts[n]
+		w := waitOf(a, i)
+		o := !job.Status.Ended() && !spent(a, w)
+		if best == nil || o && !open || o && w.Since.Before(best.Since) || !o && !open && !w.Since.Before(best.Since) {
+			def, attempt, which, best, open = d, n, i, w, o
+		}
+		if waitID == InvocationID(s.run.ID, d.ID, a.Number) {
+			return d, n, i, true // no other has it
+		}
+	}
+	return def, attempt, which, best != nil
+}
+
+// lastWait finds the last attempt at a job that waits, or has waited, for an id.
+func (s *step) lastWait(jobID, waitID string) (attempt, which int, ok bool) {
+	job := s.run.Jobs[jobID]
+	if job == nil {
+		return 0, 0, false
+	}
+	for n := len(job.Attempts) - 1; n >= min(job.First, len(job.Attempts)); n-- {
+		for i, w := range waits(job.Attempts[n]) {
+			if w.ID == waitID {
+				return n, i, true
+			}
+		}
+	}
+	return 0, 0, false
+}
+
+// Holds tells whether a job is not done with an id that it has waited for.
+func Holds(run *event.Run, jobID, waitID string) bool {
+	job := run.Jobs[jobID]
+	if job == nil || job.Status.Ended() {
+		return false
+	}
+	for _, a := range round(job) {
+		for _, w := range waits(a) {
+			if w.ID == waitID && !spent(a, w) {
+				return true
+			}
+		}
+	}
+	return false
+}
+
+// Took gives the job of which a wait was ended by the message at a place: a callback, or a timeout.
+func Took(run *event.Run, seq uint64) (jobID string, ok bool) {
+	for id, job := range run.Jobs {
+		for _, a := range job.Attempts {
+			for _, w := range waits(a) {
+				if w.ResumedBy != nil && w.ResumedBy.Seq == seq {
+					return id, true
 				}
 			}
 		}
 	}
-	return nil, 0, 0, false
+	return "", false
 }

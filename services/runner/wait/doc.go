@@ -50,7 +50,8 @@
 // Ids that are not an attempt's own (a task id of the outside service, __callback__) may be wanted by two runs at once.
 // The key is claimed first, by compare-and-swap on the key; a second run is told who holds it (HeldError). From the claim on
 // a callback finds the wait. Then the timer is published, conditional on the callbacks, as above. Ending it is conditional
-// too, so that a late End does not end the next run's wait.
+// too, so that a late End does not end the next run's wait. Between jobs of one run the id is handed over while the wait of the
+// one before still stands, because ends come last (Options.Over): whose callback comes again finds the run by the later wait.
 //
 // # Marks
 //

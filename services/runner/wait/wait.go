@@ -39,6 +39,9 @@ type Options struct {
 	// Overtaken says that a callback is there already, as far as is known: it is looked for at once, without trying to make
 	// the wait first.
 	Overtaken bool
+	// Over is the wait of another job of the run, as in a HeldError, which is done by the run's document but still stands: the
+	// id is taken over from it. To end it first would be too soon, for what its callback has set off is not done yet.
+	Over *event.Wait
 }
 
 const (
@@ -67,7 +70,7 @@ func (w *Waits) Park(ctx context.Context, wait event.Wait, o Options) ([]*event.
 		return nil, fault.New(fault.Internal, "the wait for "+wait.ID+" has no deadline", "")
 	}
 	if !own(&wait) {
-		return w.parkShared(ctx, wait, notBefore)
+		return w.parkShared(ctx, wait, notBefore, o.Over)
 	}
 	if o.Overtaken {
 		if early, _, err := w.after(ctx, wait.ID, wait.Used, notBefore); err != nil || len(early) > 0 {
@@ -80,8 +83,8 @@ func (w *Waits) Park(ctx context.Context, wait event.Wait, o Options) ([]*event.
 	})
 }
 
-func (w *Waits) parkShared(ctx context.Context, wait event.Wait, notBefore time.Time) ([]*event.Callback, error) {
-	used, err := w.claim(ctx, wait)
+func (w *Waits) parkShared(ctx context.Context, wait event.Wait, notBefore time.Time, over *event.Wait) ([]*event.Callback, error) {
+	used, err := w.claim(ctx, wait, over)
 	if err != nil {
 		return nil, err
 	}
@@ -91,7 +94,7 @@ func (w *Waits) parkShared(ctx context.Context, wait event.Wait, notBefore time.
 }
 
 // claim puts a shared wait on its key and gives the last callback that does not count for it.
-func (w *Waits) claim(ctx context.Context, wait event.Wait) (used uint64, err error) {
+func (w *Waits) claim(ctx context.Context, wait event.Wait, over *event.Wait) (used uint64, err error) {
 	for {
 		m := &bus.Message{Subject: subject.Wait(wait.ID), Rollup: true}
 		used = wait.Used
@@ -106,16 +109,16 @@ func (w *Waits) claim(ctx context.Context, wait event.Wait) (used uint64, err er
 			if !sameJob(&cur.wait, &wait) {
 				used = max(used, cur.wait.Used)
 			} // else the document knows; who is behind it is given what it has not seen, and stops
-		case !sameJob(&cur.wait, &wait):
+		case !sameJob(&cur.wait, &wait) && !sameAttempt(&cur.wait, over):
 			if again, err := w.outdated(ctx, &wait, cur); err != nil {
 				return 0, err
 			} else if again {
 				continue
 			}
 			return 0, held(&cur.wait)
-		case cur.wait.Attempt == wait.Attempt: // parked before
+		case sameAttempt(&cur.wait, &wait): // parked before
 			return max(used, cur.wait.Used), nil
-		default: // an earlier attempt's
+		default: // an earlier attempt's, or that of a job before
 			m.Expect = &bus.Expect{Seq: cur.revision}
 			m.Unschedule = timerOf(&cur.wait)
 			used = max(used, cur.wait.Used)
@@ -255,6 +258,8 @@ func invocation(wait *event.Wait) string {
 func timerOf(wait *event.Wait) string { return subject.Timer(invocation(wait)) }
 
 func sameJob(a, b *event.Wait) bool { return a.Run == b.Run && a.Job == b.Job }
+
+func sameAttempt(a, b *event.Wait) bool { return b != nil && sameJob(a, b) && a.Attempt == b.Attempt }
 
 func (o Options) notBefore(kept time.Duration) (time.Time, error) {
 	t := o.NotBefore
