@@ -305,7 +305,18 @@ func TestAdvance(t *testing.T) {
 			events: []engine.Event{
 				requested(t0), responded("a", 1, after(second)), engine.Expired{ID: "r.a", Seq: 3, Trigger: "timeout:3", At: after(10 * second)},
 			},
-			states: "failed a=failed", commands: []string{"end r.a used 0", "finish"}, err: "timeout: no callback for r.a came until 2026-01-02 03:04:15 UTC (a)",
+			states: "failed a=failed", commands: []string{"end r.a used 0", "finish"}, err: "timeout: no callback for r.a came until 2026-01-02 03:04:15 UTC: the job's timeout of 10s is over (a)",
+		},
+		{
+			name: "an error says that it was the run's time that is over",
+			world: func() engine.World {
+				w := world(component(0), job("a"))
+				w.Document.Workflows[0].Timeout = 10 * second
+				return w
+			}(),
+			events: []engine.Event{requested(t0), responded("a", 1, after(second)), engine.Expired{ID: "r.a", Seq: 3, Trigger: "timeout:3", At: after(10 * second)}},
+			states: "failed a=failed", commands: []string{"end r.a used 0", "finish"},
+			err: "timeout: no callback for r.a came until 2026-01-02 03:04:15 UTC: the run's timeout of 10s is over (a)",
 		},
 		{
 			name: "a cancel ends everything", world: world(component(0), job("a"), retrying(2, 5*second), job("c")),
@@ -332,6 +343,24 @@ func TestAdvance(t *testing.T) {
 				j.OnError.Output = template(t, map[string]any{"why": "${error.message}", "code": "${error.code}"})
 			})),
 			events: []engine.Event{requested(t0), boom}, states: "completed a=completed", commands: []string{"finish"}, output: `{"code":"http_500","why":"no"}`,
+		},
+		{
+			name: "on_error gives another output, and goes on elsewhere",
+			world: world(component(0), with(job("a"), func(j *compose.Job) {
+				j.OnError.Output, j.OnError.To = template(t, "${error.code}"), "x"
+			}), with(routed("x"), func(j *compose.Job) { j.Output = template(t, "${jobs.a.output}") })),
+			events: []engine.Event{
+				requested(t0), boom, responded("x", 1, after(second)), callback("r.x", 9, event.Succeeded, `1`, after(second)),
+			},
+			states: "completed a=failed x=completed", commands: []string{"end r.x used 9", "finish"}, output: `"http_500"`,
+		},
+		{
+			name: "an output of on_error that cannot be made leads nowhere",
+			world: world(component(0), with(job("a"), func(j *compose.Job) {
+				j.OnError.Output, j.OnError.To = template(t, "${error.message - 1}"), "x"
+			}), routed("x")),
+			events: []engine.Event{requested(t0), boom},
+			states: "failed a=failed", commands: []string{"finish"}, err: "output_expression: *",
 		},
 		{
 			name:  "on_error runs jobs one after the other",

@@ -2,6 +2,7 @@ package engine
 
 import (
 	"math"
+	"strings"
 	"time"
 
 	"github.com/switchbackhq/switchback/pkg/compose"
@@ -11,6 +12,9 @@ import (
 // fail ends the job's last attempt with an error: it is tried again, or has failed for good.
 func (s *step) fail(def *compose.Job, job *event.Job, e Error) {
 	a := last(job)
+	if e.Code == CodeTimeout && s.noTimeLeft(def, job) && !strings.Contains(e.Message, "timeout of") {
+		e.Message += ": " + s.whoseTime(def) + " is over"
+	}
 	a.EndedAt, a.Trigger = s.now, s.trigger
 	a.Error = &event.RunError{Code: e.Code, Message: e.Message, Data: e.Data, Job: def.ID}
 	a.Response, a.Output = nil, nil
@@ -68,24 +72,30 @@ func (s *step) onError(def *compose.Job, job *event.Job) {
 	case len(on.Jobs) > 0:
 		s.route(on.Jobs[0])
 	case on.To != "":
-		s.route(on.To)
-	case on.Output != nil:
-		failure, err := errorValue(job.Error)
-		if err == nil {
-			scope := s.scope()
-			scope.Error = failure
-			var v any
-			if v, err = on.Output.Eval(scope); err == nil {
-				job.Output, err = encoded(v)
-			}
+		if on.Output == nil || s.standIn(def, job) {
+			s.route(on.To)
 		}
-		if err != nil {
-			job.Error = &event.RunError{Code: CodeOutput, Message: "the output of on_error: " + err.Error(), Job: def.ID}
-			return
-		}
+	case on.Output != nil && s.standIn(def, job):
 		job.Status = event.StatusCompleted
 		s.settle(def.ID)
 	}
+}
+
+// standIn gives a failed job the output that its on_error says.
+func (s *step) standIn(def *compose.Job, job *event.Job) bool {
+	failure, err := errorValue(job.Error)
+	if err == nil {
+		scope := s.scope()
+		scope.Error = failure
+		var v any
+		if v, err = def.OnError.Output.Eval(scope); err == nil {
+			job.Output, err = encoded(v)
+		}
+	}
+	if err != nil {
+		job.Error = &event.RunError{Code: CodeOutput, Message: "the output of on_error: " + err.Error(), Job: def.ID}
+	}
+	return err == nil
 }
 
 // handled tells whether a failed job's failure is in hand: its jobs of on_error are not all done, or have taken its place.
