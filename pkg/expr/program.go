@@ -1,6 +1,7 @@
 package expr
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"regexp"
@@ -117,6 +118,11 @@ var (
 	refCall    = regexp.MustCompile(` ?\b` + refFunc + `\(\$env,\d+\) ?`)
 )
 
+// operatorHints say what is meant by operators that other languages have.
+var operatorHints = map[string]string{
+	"unexpected =": "write == to compare", "unexpected &": "write && for and",
+}
+
 // reword puts expr-lang's messages into this language's words.
 func reword(message string) string {
 	if m := unexpected.FindStringSubmatch(message); m != nil {
@@ -209,6 +215,8 @@ func (x *scanner) explain(source string, err error, end int) {
 			message = "unexpected " + x.s[at:at+1]
 		case message == errOperator:
 			hint = "put blanks on both sides of an operator; a text stands in quotes"
+		default:
+			hint = cmp.Or(operatorHints[message], hint)
 		}
 	}
 	x.fail(at, message, hint)

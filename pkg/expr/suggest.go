@@ -20,6 +20,9 @@ func nearest(word string, names iter.Seq[string]) string {
 		if letters(word) == letters(n) {
 			d = 1 // letters in the wrong order are a slip, too
 		}
+		if len(word) > 2 && strings.HasPrefix(n, word) || len(n) > 2 && strings.HasPrefix(word, n) {
+			d = min(d, 1) // the beginning of it: length is len
+		}
 		if d < distance {
 			best, distance = n, d
 		}

@@ -131,6 +131,9 @@ func (p *parser) hole(pos int) (n node, end int, tails []*Reference) {
 		p.fail(pos, "there is nothing within ${ }", "name what to read, as in ${input.name}, or write $${ for a literal ${")
 		return constant{}, i + 1, nil
 	}
+	if end := p.doubled(pos, i); end > 0 {
+		return constant{}, end, nil
+	}
 	n, i, tails = p.operand(i)
 	if len(p.problems) == problems {
 		n, i, tails = p.ending(n, pos, i, tails)
@@ -143,6 +146,24 @@ func (p *parser) hole(pos int) (n node, end int, tails []*Reference) {
 		return constant{}, len(p.s), nil
 	}
 	return n, i + 1, tails
+}
+
+// doubled reports ${{ … }}, as other languages have it, and gives the position behind it; 0 where there is a map.
+func (p *parser) doubled(pos, i int) int {
+	if i != pos+2 || i >= len(p.s) || p.s[i] != '{' {
+		return 0
+	}
+	from := p.blanks(i + 1)
+	problems := len(p.problems)
+	ref, behind := p.path(from)
+	p.problems = p.problems[:problems]
+	end := strings.Index(p.s[from:], "}}")
+	if ref == nil || end < 0 || strings.HasPrefix(p.s[p.blanks(behind):], ":") {
+		return 0
+	}
+	within := strings.TrimSpace(p.s[from : from+end])
+	p.fail(i, "an expression stands in one pair of braces", "write ${"+short(within)+"}")
+	return from + end + 2
 }
 
 // recover gives where to go on after a ${ at pos that went wrong at i.
