@@ -88,9 +88,9 @@ func (d *decoder) action(c *Component, kind, id string, n, own *node) *Action {
 			}
 		}
 		d.method(a, n)
-		for _, s := range a.RetryOn {
+		for i, s := range a.RetryOn {
 			if !statusPattern(s) {
-				d.wrongf(n.get("retry_on"), "write 429, 503 or 5xx", "%q is not an HTTP status", s)
+				d.wrongf(n.get("retry_on").entry(i), "write 429, 503 or 5xx", "%q is not an HTTP status", s)
 			}
 		}
 		if p := a.Completion.Polling; p != nil {
@@ -156,8 +156,8 @@ func (d *decoder) method(a *Action, n *node) {
 		return
 	}
 	if v, ok := a.Method.Literal(); ok {
-		s, _ := v.(string)
-		if s = strings.ToUpper(s); !slices.Contains(methods(), s) {
+		s := strings.ToUpper(value.Text(v))
+		if !slices.Contains(methods(), s) {
 			d.wrongf(n.get("method"), suggest(s, methods()), "the method %q is not known", s)
 			return
 		}

@@ -268,6 +268,9 @@ func (d *decoder) address(kind string, n, own *node, in scope) *expr.Template {
 		if path.given() {
 			d.wrongKeyf(path, "keep one of them", "both endpoint and path are given")
 		}
+		if s, ok := endpoint.text(); ok {
+			d.scheme(endpoint, "endpoint", s)
+		}
 		return d.template(endpoint, in)
 	}
 	var baseText string
@@ -286,6 +289,7 @@ func (d *decoder) address(kind string, n, own *node, in scope) *expr.Template {
 			d.wrongf(base, "", "base_url must be text, and is %s", base.word())
 			return nil
 		}
+		d.scheme(base, "base_url", s)
 		if d.template(base, in) == nil {
 			return nil
 		}
@@ -311,6 +315,16 @@ func (d *decoder) address(kind string, n, own *node, in scope) *expr.Template {
 		return nil
 	}
 	return d.quiet(joinURL(baseText, s), in)
+}
+
+// scheme reports a URL that names no protocol, as far as it is written out.
+func (d *decoder) scheme(n *node, name, url string) {
+	before, _, open := strings.Cut(url, "${")
+	lower := strings.ToLower(before)
+	if strings.HasPrefix(lower, "http://") || strings.HasPrefix(lower, "https://") || open && !strings.ContainsAny(before, ":/.") {
+		return
+	}
+	d.wrongf(n, "write https://"+strings.TrimLeft(url, "/"), "%s must begin with http:// or https://", name)
 }
 
 // quiet compiles text whose parts have been checked at their places.

@@ -1,7 +1,10 @@
 package compose
 
 import (
+	"regexp"
+
 	"github.com/switchbackhq/switchback/pkg/expr"
+	"github.com/switchbackhq/switchback/pkg/value"
 )
 
 // branch is a Branch that is being read.
@@ -35,6 +38,7 @@ func branchShape() shape[branch] {
 func (b *branch) finish(d *decoder, n *node) {
 	c := b.Condition
 	c.Pos = n.pos
+	d.operand(c, n)
 	if c.Expr == nil {
 		if !n.get("value").given() && !n.has("value") {
 			d.wrongf(n, "", "a condition needs value, or condition: ${…}")
@@ -98,5 +102,24 @@ func (d *decoder) condition(n *node) *Condition {
 	case plain && c.Operator == "" && !n.get("operator").given():
 		c.Operator = "eq"
 	}
+	d.operand(c, n)
 	return c
+}
+
+// operand reports a value that is written out, and that its operator can do nothing with.
+func (d *decoder) operand(c *Condition, n *node) {
+	v, ok := literal(c.Value)
+	if !ok {
+		return
+	}
+	switch c.Operator {
+	case "match":
+		if _, err := regexp.Compile(value.Text(v)); err != nil {
+			d.wrongf(n.get("value"), "patterns are regular expressions as in Go (RE2)", "the pattern cannot be read: %v", err)
+		}
+	case "in", "not-in":
+		if value.IsNumber(v) || isBool(v) {
+			d.wrongf(n.get("value"), "write value: [a, b]", "operator %s looks into a list, a mapping or a text, and this is %v", c.Operator, value.Text(v))
+		}
+	}
 }

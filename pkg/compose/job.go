@@ -125,7 +125,7 @@ func readDepends(d *decoder, n *node, j *draft) {
 
 func onErrorShape() shape[draft] {
 	return shape[draft]{name: "on_error", doc: "What happens when a job has failed.", fields: []field[draft]{
-		template("output", "What stands for the job's output.", newScopes().output, func(j *draft) **expr.Template { return &j.OnError.Output }),
+		template("output", "What stands for the job's output.", newScopes().failed, func(j *draft) **expr.Template { return &j.OnError.Output }),
 		special("to", "The job to go on with.", schema{"type": "string"},
 			func(d *decoder, n *node, j *draft) {
 				d.route(n, j, &j.OnError.To)
@@ -147,6 +147,10 @@ func readOnError(d *decoder, n *node, j *draft) {
 		}
 		j.OnError.Ignore = true
 	default:
+		if n.has("component") || n.has("type") {
+			d.wrongf(n, "put a - before the job: a list of jobs stands in", "on_error holds a job, and is not a list")
+			return
+		}
 		if onErrorShape().read(d, n, j) && len(n.names) == 0 {
 			d.wrongf(n, "", "on_error needs output or to")
 		}

@@ -1,10 +1,12 @@
 package compose
 
 import (
+	"fmt"
 	"slices"
 	"strings"
 
 	"github.com/switchbackhq/switchback/pkg/expr"
+	"github.com/switchbackhq/switchback/pkg/value"
 )
 
 // typedJobFields are the fields of jobs that are not of type component.
@@ -193,6 +195,7 @@ func (d *decoder) typedJob(j *draft) {
 		need("cases")
 		if j.Switch != nil {
 			j.Switch.Otherwise = j.otherwise
+			d.distinct(j)
 		}
 	case JobForEach:
 		need("input")
@@ -216,6 +219,26 @@ func (d *decoder) typedJob(j *draft) {
 		need("workflow")
 	case JobWait:
 		d.waitJob(j)
+	}
+}
+
+// distinct reports a case of a switch that is never reached, because one before it has the same value.
+func (d *decoder) distinct(j *draft) {
+	first := map[string]*node{}
+	for _, item := range j.n.get("cases").items {
+		n := item.get("value")
+		if n == nil || n.kind != scalar {
+			continue
+		}
+		if s, ok := n.text(); ok && hasExpression(s) {
+			continue
+		}
+		text := value.Text(n.value)
+		if before := first[text]; before != nil {
+			d.wrongf(n, fmt.Sprintf("the first one is in line %d", before.pos.Line), "the value %s has a case already", text)
+			continue
+		}
+		first[text] = n
 	}
 }
 

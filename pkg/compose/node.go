@@ -123,6 +123,14 @@ func (n *node) at(path []any) *node {
 	return n
 }
 
+// entry gives an item of a list; of a single value it is that value.
+func (n *node) entry(i int) *node {
+	if n.kind == list && i < len(n.items) {
+		return n.items[i]
+	}
+	return n
+}
+
 // leaves calls f for each scalar below.
 func (n *node) leaves(f func(*node)) {
 	switch n.kind {

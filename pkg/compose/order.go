@@ -12,6 +12,7 @@ import (
 // order resolves, in every workflow, what each job needs, and reports jobs that wait for themselves.
 func (d *decoder) order(doc *Document) {
 	d.known(doc)
+	d.hooks(doc)
 	for _, w := range doc.Workflows {
 		d.unique(w)
 		for _, j := range w.Jobs {
@@ -183,6 +184,11 @@ func (d *decoder) jobNeeds(w *Workflow, j *draft) {
 				if id := d.mentioned(w, u, r); id != "" && !j.within(d, id) {
 					need(id)
 				}
+			case r.Source == "error":
+				if u.in.name != d.scopes.failed.name && !d.afterFailure(w, j) {
+					d.wrongRef(u, r, "${error} is known in on_error, and in the jobs that it leads to; elsewhere write ${jobs.ID.error}",
+						"no job that has failed leads here, so there is no error")
+				}
 			case r.Source == "output" && (u.in.name == d.scopes.input.name || u.in.name == d.scopes.each.name):
 				if before := j.before(); before != nil {
 					j.Before = before.ID
@@ -193,6 +199,11 @@ func (d *decoder) jobNeeds(w *Workflow, j *draft) {
 			}
 		}
 	}
+}
+
+// afterFailure tells whether another job's failure leads to this one.
+func (d *decoder) afterFailure(w *Workflow, j *draft) bool {
+	return j.parent != nil || slices.ContainsFunc(w.Jobs, func(o *Job) bool { return o.OnError.To == j.ID })
 }
 
 // within tells whether a job is one of the on_error of the job with the id, which has then failed.

@@ -139,7 +139,11 @@ func (r *reader) mapping(y *yaml.Node, n *node, depth int) {
 			k = k.Alias
 		}
 		if k.Kind != yaml.ScalarNode || k.ShortTag() == "!!null" {
-			r.problem(r.pos(k), "a key must be text", "")
+			hint := ""
+			if k.Kind == yaml.ScalarNode {
+				hint = fmt.Sprintf("put it in quotes: %q", k.Value)
+			}
+			r.problem(r.pos(k), "a key must be text", hint)
 			continue
 		}
 		if k.ShortTag() == "!!merge" {

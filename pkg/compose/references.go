@@ -18,6 +18,8 @@ func (d *decoder) references(doc *Document) {
 				d.gatewayRef(doc, u, r)
 			case "listener":
 				d.listenerRef(doc, u, r)
+			case "context":
+				d.contextRef(u, r)
 			}
 		}
 		d.unset(u.n)
@@ -96,6 +98,16 @@ func (d *decoder) gatewayRef(doc *Document, u use, r expr.Reference) {
 			hint = "add a gateway for the port, or public_url to the listener"
 		}
 		d.wrongRef(u, r, hint, fmt.Sprintf("there is no gateway for port %d, and no listener on it has a public_url", port))
+	}
+}
+
+func (d *decoder) contextRef(u use, r expr.Reference) {
+	parts := []string{"run_id", "workflow", "timestamp"}
+	if s := d.scopes; slices.Contains([]string{s.request.name, s.response.name, s.result.name}, u.in.name) {
+		parts = append(parts, "run", "job", "attempt")
+	}
+	if len(r.Path) > 0 && !slices.Contains(parts, r.Path[0].Name) {
+		d.wrongRef(u, r, suggest(r.Path[0].Name, parts), "the context has no "+r.Path[0].Name)
 	}
 }
 

@@ -25,9 +25,11 @@ type scopes struct {
 	result   scope // a component's output, and the status of a poll
 	input    scope // of a job: before it runs
 	output   scope // of a job: when it has run
+	failed   scope // of a job's on_error
 	each     scope // one item's input
 	eachDone scope // one item's output
 	whole    scope // a workflow's output
+	hook     scope // the input of on_success and on_failure
 	start    scope // a workflow, before a run of it starts
 }
 
@@ -46,7 +48,7 @@ func newScopes() scopes {
 		}
 		return scope{name, rules}
 	}
-	run := []string{"input", "jobs", "context", "gateway", "listener", "error"}
+	run := []string{"input", "jobs", "context", "gateway", "listener"}
 	action := []string{"input", "context", "gateway", "listener"}
 	with := func(base []string, more ...string) []string { return slices.Concat(base, more) }
 	return scopes{
@@ -55,11 +57,13 @@ func newScopes() scopes {
 		request:  of("a component's request", action...),
 		response: of("a completion", with(action, "response")...),
 		result:   of("a component's output", with(action, "response", "result")...),
-		input:    of("a job's input", with(run, "output")...),
-		output:   of("a job's output", with(run, "output")...),
-		each:     of("an item's input", with(run, "output", "item", "index")...),
-		eachDone: of("an item's output", with(run, "output", "item", "index")...),
+		input:    of("a job's input", with(run, "output", "error")...),
+		output:   of("a job's output", with(run, "output", "error")...),
+		failed:   of("the output of on_error", with(run, "output", "error")...),
+		each:     of("an item's input", with(run, "output", "error", "item", "index")...),
+		eachDone: of("an item's output", with(run, "output", "error", "item", "index")...),
 		whole:    of("a workflow's output", with(run, "output")...),
+		hook:     of("the input of a hook", with(run, "output", "error")...),
 		start:    of("a workflow's concurrency", "input", "context"),
 	}
 }
@@ -97,12 +101,22 @@ func (d *decoder) compile(n *node, in scope) *expr.Template {
 		if elsewhere := d.elsewhere(p.Message, in); elsewhere != "" {
 			hint = elsewhere
 		}
+		if strings.HasSuffix(p.Message, "is not closed") && d.commented(at) {
+			hint = `put the value in quotes: in YAML a comment begins with " #"`
+		}
 		d.report(&d.problems, d.within(at, p.Offset), at.path, p.Message, hint)
 	}
 	if len(problems) > 0 {
 		return nil
 	}
 	return t
+}
+
+// commented tells whether YAML has taken the end of a value without quotes for a comment.
+func (d *decoder) commented(n *node) bool {
+	line := lineAt(d.lines[n.pos.File], n.pos.Line)
+	rest := line[byteAt(line, n.pos.Column-1):]
+	return rest != "" && !strings.ContainsRune(`"'|>`, rune(rest[0])) && strings.Contains(rest, " #")
 }
 
 // elsewhere says where a source is known that is not known here.

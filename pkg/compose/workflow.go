@@ -1,8 +1,9 @@
 package compose
 
 import (
-	"regexp"
+	"fmt"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/switchbackhq/switchback/pkg/expr"
@@ -54,69 +55,9 @@ func hookShape() shape[Hook] {
 		name: "hook", doc: "A workflow that is run when another has ended.",
 		fields: []field[Hook]{
 			name,
-			template("input", "Its input; the run document where it is not given.", newScopes().whole, func(h *Hook) **expr.Template { return &h.Input }),
+			template("input", "Its input; the run document where it is not given.", newScopes().hook, func(h *Hook) **expr.Template { return &h.Input }),
 		},
 		short: &shorthand[Hook]{kinds: []kind{scalar}, schema: name.schema, read: name.read},
-	}
-}
-
-func inputTypes() []string {
-	return []string{"any", "string", "integer", "number", "boolean", "object", "array"}
-}
-
-func inputShape() shape[Input] {
-	kindOf := choice("type", "The type of the value.", func(i *Input) *string { return &i.Type }, inputTypes()...).or("any")
-	bound := func(name, doc string, p func(*Input) **float64) field[Input] {
-		return field[Input]{name: name, doc: doc, schema: schema{"type": "number"}, read: func(d *decoder, n *node, i *Input) {
-			f, ok := d.float(n, name)
-			if ok {
-				*p(i) = &f
-			}
-		}}
-	}
-	return shape[Input]{
-		name: "input", doc: "A field of a run's input: what it must be is checked before the run is accepted.",
-		fields: []field[Input]{
-			kindOf,
-			toggle("required", "It must be there.", func(i *Input) *bool { return &i.Required }).or("false"),
-			special("default", "Its value where it is missing.", schema{},
-				func(_ *decoder, n *node, i *Input) { i.Default = expr.Literal(n.any()) }),
-			special("enum", "The values that it may have.", schema{"type": "array"},
-				func(d *decoder, n *node, i *Input) {
-					for _, item := range d.items(n, "enum") {
-						i.Enum = append(i.Enum, item.any())
-					}
-				}),
-			text("description", "What it is.", func(i *Input) *string { return &i.Description }),
-			bound("minimum", "The least number.", func(i *Input) **float64 { return &i.Minimum }),
-			bound("maximum", "The greatest number.", func(i *Input) **float64 { return &i.Maximum }),
-			special("pattern", "A regular expression that text must match.", schema{"type": "string"},
-				func(d *decoder, n *node, i *Input) {
-					if s, ok := d.words(n); ok {
-						if _, err := regexp.Compile(s); err != nil {
-							d.wrongf(n, "", "pattern: %v", err)
-						}
-						i.Pattern = s
-					}
-				}),
-		},
-		short: &shorthand[Input]{kinds: []kind{scalar}, schema: kindOf.schema, read: kindOf.read},
-	}
-}
-
-func readInputs(d *decoder, n *node, w *Workflow) {
-	if n.kind != mapping {
-		if n.given() {
-			d.wrongf(n, "a job's input goes into the job", "a workflow's input must be a mapping of its fields, and is %s", n.word())
-		}
-		return
-	}
-	w.Inputs = []*Input{}
-	for _, name := range n.names {
-		i := &Input{Pos: n.fields[name].pos, Name: name}
-		if f := n.fields[name]; inputShape().read(d, f, i) {
-			w.Inputs = append(w.Inputs, i)
-		}
 	}
 }
 
@@ -137,11 +78,6 @@ func (d *decoder) workflow(e entry) *Workflow {
 	own, inline := d.inlineJob(e.n)
 	workflowShape().read(d, own, w)
 	w.ID = e.id
-	for _, h := range []*Hook{w.OnFailure, w.OnSuccess} {
-		if h != nil && h.Workflow == w.ID {
-			d.report(&d.problems, h.Pos, e.n.path, "the workflow "+w.ID+" runs itself when it has ended, without end", "")
-		}
-	}
 	d.outputs = append(d.outputs, workflowUses{w, d.uses})
 	jobs := section{singular: "job", plural: "jobs"}
 	entries := []entry{{DefaultID("job"), inline}}
@@ -223,5 +159,37 @@ func (d *decoder) known(doc *Document) {
 		default:
 			d.wrongf(w.n, suggest(w.id, ids), "there is no workflow %q", w.id)
 		}
+	}
+}
+
+// hooks reports workflows that run each other when they have ended: they would never come to an end.
+func (d *decoder) hooks(doc *Document) {
+	reported := map[string]bool{}
+	for _, w := range doc.Workflows {
+		path, seen := []string{w.ID}, map[string]bool{}
+		var follow func(at *Workflow)
+		follow = func(at *Workflow) {
+			for _, h := range []*Hook{at.OnFailure, at.OnSuccess} {
+				switch {
+				case h == nil || reported[w.ID]:
+				case h.Workflow == w.ID:
+					circle := append(slices.Clone(path), w.ID)
+					for _, id := range circle {
+						reported[id] = true
+					}
+					d.report(&d.problems, h.Pos, "workflows."+at.ID,
+						fmt.Sprintf("the workflow %s runs itself when it has ended, without end: %s", w.ID, strings.Join(circle, " → ")),
+						"each arrow is an on_success or on_failure")
+				case !seen[h.Workflow]:
+					seen[h.Workflow] = true
+					if next := doc.Workflow(h.Workflow); next != nil {
+						path = append(path, next.ID)
+						follow(next)
+						path = path[:len(path)-1]
+					}
+				}
+			}
+		}
+		follow(w)
 	}
 }

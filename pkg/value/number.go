@@ -4,7 +4,9 @@ import (
 	"encoding/json"
 	"errors"
 	"math"
+	"math/big"
 	"strconv"
+	"strings"
 )
 
 // scanNumber gives the length of the JSON number that s begins with, 0 where there is none, and whether it has
@@ -77,4 +79,23 @@ func Number(s string) (any, error) {
 		return nil, ErrNumber
 	}
 	return toNumber(s, whole), nil
+}
+
+// maxDigits bounds the numbers that are compared by their value: a longer one is text.
+const maxDigits = 400
+
+// Rational gives the number that a value, or a text, is. It is false for all else, and for numbers that would fill the memory.
+func Rational(v any) (*big.Rat, bool) {
+	switch v.(type) {
+	case bool, nil, []any, map[string]any:
+		return nil, false
+	}
+	text := Text(v)
+	if len(text) > maxDigits {
+		return nil, false
+	}
+	if i := strings.IndexAny(text, "eE"); i >= 0 && len(text)-i > 5 {
+		return nil, false // an exponent that would fill the memory
+	}
+	return new(big.Rat).SetString(text)
 }

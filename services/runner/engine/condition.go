@@ -2,7 +2,6 @@ package engine
 
 import (
 	"fmt"
-	"math/big"
 	"regexp"
 	"strings"
 
@@ -106,8 +105,8 @@ func equal(a, b any) bool {
 	if value.Text(a) == value.Text(b) {
 		return true
 	}
-	x, ok := number(a)
-	y, ok2 := number(b)
+	x, ok := value.Rational(a)
+	y, ok2 := value.Rational(b)
 	return ok && ok2 && x.Cmp(y) == 0
 }
 
@@ -116,30 +115,12 @@ func ordered(a, b any) (int, bool) {
 	if a == nil || b == nil {
 		return 0, false
 	}
-	x, ok := number(a)
-	y, ok2 := number(b)
+	x, ok := value.Rational(a)
+	y, ok2 := value.Rational(b)
 	if ok && ok2 {
 		return x.Cmp(y), true
 	}
 	return strings.Compare(value.Text(a), value.Text(b)), true
-}
-
-// maxDigits bounds the numbers that are compared by their value: a longer one is text.
-const maxDigits = 400
-
-func number(v any) (*big.Rat, bool) {
-	switch v.(type) {
-	case bool, nil, []any, map[string]any:
-		return nil, false
-	}
-	text := value.Text(v)
-	if len(text) > maxDigits {
-		return nil, false
-	}
-	if i := strings.IndexAny(text, "eE"); i >= 0 && len(text)-i > 5 {
-		return nil, false // an exponent that would fill the memory
-	}
-	return new(big.Rat).SetString(text)
 }
 
 // contains tells whether v is one of a list, a key of a map, or a part of a text.

@@ -4,7 +4,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"regexp"
 	"strings"
 
 	"github.com/switchbackhq/switchback/pkg/compose"
@@ -41,7 +40,7 @@ func CheckInput(workflow *compose.Workflow, raw json.RawMessage) (json.RawMessag
 			}
 			continue
 		}
-		if err := checkValue(in, v); err != nil {
+		if err := in.Check(v); err != nil {
 			wrong = append(wrong, fmt.Errorf("input %s %w", in.Name, err))
 		}
 	}
@@ -49,58 +48,6 @@ func CheckInput(workflow *compose.Workflow, raw json.RawMessage) (json.RawMessag
 		return nil, oneLine(wrong)
 	}
 	return value.Encode(input)
-}
-
-func checkValue(in *compose.Input, v any) error {
-	if in.Type != "" && in.Type != "any" && !isType(in.Type, v) {
-		return fmt.Errorf("must be of type %s", in.Type)
-	}
-	if in.Enum != nil {
-		var allowed []string
-		for _, e := range in.Enum {
-			if equal(e, v) {
-				allowed = nil
-				break
-			}
-			allowed = append(allowed, value.Text(e))
-		}
-		if allowed != nil {
-			return fmt.Errorf("must be one of %s", strings.Join(allowed, ", "))
-		}
-	}
-	if n, ok := number(v); ok {
-		if f, _ := n.Float64(); in.Minimum != nil && f < *in.Minimum {
-			return fmt.Errorf("must be at least %v", *in.Minimum)
-		} else if in.Maximum != nil && f > *in.Maximum {
-			return fmt.Errorf("must be at most %v", *in.Maximum)
-		}
-	}
-	if in.Pattern != "" {
-		re, err := regexp.Compile(in.Pattern)
-		if err != nil {
-			return fmt.Errorf("has a pattern that cannot be read: %w", err)
-		}
-		if !re.MatchString(value.Text(v)) {
-			return fmt.Errorf("must match %s", in.Pattern)
-		}
-	}
-	return nil
-}
-
-func isType(name string, v any) bool {
-	switch v := v.(type) {
-	case string:
-		return name == "string"
-	case bool:
-		return name == "boolean"
-	case map[string]any:
-		return name == "object"
-	case []any:
-		return name == "array"
-	default:
-		n, ok := number(v)
-		return name == "number" || name == "integer" && ok && n.IsInt()
-	}
 }
 
 func oneLine(errs []error) error {
