@@ -51,10 +51,20 @@ func (b *Bus) notify(o *outgoing) error {
 	return nil
 }
 
-// Request asks whoever subscribes to subj and gives the answer. Nobody there is a fault.Unavailable.
+// Headers by which a service says that it has failed. Source: NATS's ADR-32, service API.
+const (
+	serviceErrorCode = "Nats-Service-Error-Code"
+	serviceError     = "Nats-Service-Error"
+)
+
+// Request asks whoever subscribes to subj and gives the answer. It waits for as long as ctx says, or else PublishTimeout. Nobody there
+// is a fault.Unavailable, and so is an error that a service of NATS's own framework answers with.
 func (b *Bus) Request(ctx context.Context, subj string, h Header, data []byte) ([]byte, error) {
-	ctx, cancel := context.WithTimeout(ctx, b.o.PublishTimeout)
-	defer cancel()
+	if _, bounded := ctx.Deadline(); !bounded {
+		var cancel context.CancelFunc
+		ctx, cancel = context.WithTimeout(ctx, b.o.PublishTimeout)
+		defer cancel()
+	}
 	o := takeOutgoing(subj, data)
 	defer o.giveBack()
 	for k, v := range h {
@@ -62,6 +72,8 @@ func (b *Bus) Request(ctx context.Context, subj string, h Header, data []byte) (
 	}
 	m, err := b.nc.RequestMsgWithContext(ctx, &o.msg)
 	switch {
+	case err == nil && m.Header.Get(serviceErrorCode) != "":
+		return nil, fault.New(fault.Unavailable, fmt.Sprintf("the service on %s answers %s: %s", subj, m.Header.Get(serviceErrorCode), m.Header.Get(serviceError)), "")
 	case err == nil:
 		return m.Data, nil
 	case errors.Is(err, nats.ErrNoResponders):

@@ -3,6 +3,7 @@ package bus_test
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"strings"
 	"sync/atomic"
@@ -10,6 +11,7 @@ import (
 	"time"
 
 	"github.com/google/go-cmp/cmp"
+	"github.com/nats-io/nats.go"
 
 	"github.com/switchbackhq/switchback/pkg/bus"
 	"github.com/switchbackhq/switchback/pkg/bus/bustest"
@@ -140,6 +142,57 @@ func TestRequest(t *testing.T) {
 	}
 	if asked.Load() != 10 {
 		t.Errorf("asked %d times", asked.Load())
+	}
+}
+
+// TestRequestsThatAreNotAnsweredWell: a service's error, and one that takes longer than a publish may.
+func TestRequestsThatAreNotAnsweredWell(t *testing.T) {
+	s := bustest.Start(t)
+	b, err := bus.Connect(t.Context(), bus.Options{URL: s.URL(), PublishTimeout: time.Millisecond})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = b.Close(context.Background()) }()
+	nc, err := nats.Connect(s.URL())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer nc.Close()
+	asked := make(chan *nats.Msg, 1)
+	for subj, f := range map[string]nats.MsgHandler{
+		"broken": func(m *nats.Msg) {
+			answer := nats.NewMsg(m.Reply)
+			answer.Header.Set("Nats-Service-Error-Code", "507")
+			answer.Header.Set("Nats-Service-Error", "the disk is full")
+			_ = m.RespondMsg(answer)
+		},
+		"slow": func(m *nats.Msg) { asked <- m },
+	} {
+		if _, err := nc.Subscribe(subj, f); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := nc.Flush(); err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+	defer cancel()
+	if _, err := b.Request(ctx, "broken", nil, nil); err == nil || !strings.Contains(err.Error(), "the service on broken answers 507: the disk is full") {
+		t.Error(err)
+	}
+	if _, err := b.Request(t.Context(), "slow", nil, nil); !errors.Is(err, context.DeadlineExceeded) { // nobody has said how long
+		t.Error(err)
+	}
+	<-asked
+	done := make(chan error, 1)
+	go func() {
+		_, err := b.Request(ctx, "slow", nil, nil)
+		done <- err
+	}()
+	m := <-asked
+	time.AfterFunc(20*time.Millisecond, func() { _ = m.Respond(nil) }) // later than the publish timeout
+	if err := <-done; err != nil {
+		t.Error(err)
 	}
 }
 

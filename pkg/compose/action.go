@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/switchbackhq/switchback/pkg/expr"
+	"github.com/switchbackhq/switchback/pkg/subject"
 	"github.com/switchbackhq/switchback/pkg/value"
 )
 
@@ -33,6 +34,7 @@ func actionShape(componentType string) shape[Action] {
 			choice("mode", "publish, or request and wait for the answer.", func(a *Action) *string { return &a.Mode }, "publish", "request").or("publish"),
 			tmpl("headers", "Headers of the message.", func(a *Action) **expr.Template { return &a.Headers }, mapping),
 			tmpl("body", "The payload: text as it is, all else as JSON.", func(a *Action) **expr.Template { return &a.Body }),
+			span("request_timeout", "request: how long the answer may take.", func(a *Action) *time.Duration { return &a.RequestTimeout }).or("30s"),
 		}
 	case Shell:
 		s.fields = []field[Action]{
@@ -96,6 +98,10 @@ func (d *decoder) action(c *Component, kind, id string, n, own *node) *Action {
 		if p := a.Completion.Polling; p != nil {
 			p.URL = d.address(kind, n.get("completion"), own, d.scopes.response)
 			d.pollHeaders(p, n)
+		}
+	case NATS:
+		if v, ok := a.Subject.Literal(); ok && !subject.Valid(value.Text(v)) {
+			d.wrongf(n.get("subject"), "", "%q cannot be published to: a subject is made of words with dots between them, without *, > or blanks", value.Text(v))
 		}
 	case Logger:
 		d.level(a, n)

@@ -179,6 +179,16 @@ func parse(prefix, subject string) (string, error) {
 
 const hexDigits = "0123456789ABCDEF"
 
+// Valid tells whether a message can be published on a subject that somebody else has chosen: a wildcard is for those who listen.
+func Valid(subject string) bool {
+	for token := range strings.SplitSeq(subject, ".") {
+		if token == "" || token == "*" || token == ">" || strings.ContainsAny(token, " \t\r\n") {
+			return false
+		}
+	}
+	return true
+}
+
 // Escape writes an id as subject tokens: its tokens are split at ".", within a token every
 // byte outside A-Z a-z 0-9 _ - is written =HH (hex, upper case), and an empty token is "=".
 func Escape(id string) string {

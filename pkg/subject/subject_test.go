@@ -92,3 +92,14 @@ func FuzzEscape(f *testing.F) {
 		}
 	})
 }
+
+func TestValid(t *testing.T) {
+	for s, want := range map[string]bool{
+		"a": true, "a.b-c.D_9": true, "$JS.API": true, "a*.b>": true,
+		"": false, "a.": false, ".a": false, "a..b": false, "a.*": false, "a.>": false, "*": false, "a b": false, "a\n": false,
+	} {
+		if subject.Valid(s) != want {
+			t.Errorf("%q: %t", s, !want)
+		}
+	}
+}

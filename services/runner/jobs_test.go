@@ -315,6 +315,32 @@ workflow:
 	}
 }
 
+func TestMessagesThatGoNowhere(t *testing.T) {
+	b := begin(t, `
+components:
+  ask: {type: nats, subject: "${input.to}", mode: request, request_timeout: 50ms}
+  tell: {type: nats, subject: "${input.to}"}
+workflows:
+  ask: {job: {component: ask}}
+  tell: {job: {component: tell}}
+`)
+	stop, err := b.bus.Subscribe(t.Context(), "silent", "", func(context.Context, *bus.Note) {})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer stop()
+	for id, tc := range map[string]struct{ workflow, to, code, want string }{
+		"a": {"ask", "silent", "timeout", "nobody answered on silent within 50ms"},
+		"b": {"ask", "deserted", "request", "nobody answers on deserted"},
+		"c": {"tell", "orders.>", "expression", `"orders.>" cannot be published to`},
+	} {
+		b.ask(tc.workflow, id, `{"to":"`+tc.to+`"}`)
+		if run := b.status(id, event.StatusFailed); run.Error.Code != tc.code || !strings.Contains(run.Error.Message, tc.want) {
+			t.Errorf("%s: %+v", id, run.Error)
+		}
+	}
+}
+
 func TestOnErrorRunsOtherJobs(t *testing.T) {
 	b := begin(t, listenerAndService+`
 workflow:

@@ -2,8 +2,11 @@ package action
 
 import (
 	"context"
+	"errors"
+	"fmt"
 	"unicode/utf8"
 
+	subjects "github.com/switchbackhq/switchback/pkg/subject"
 	"github.com/switchbackhq/switchback/pkg/value"
 	"github.com/switchbackhq/switchback/services/runner/engine"
 )
@@ -20,6 +23,9 @@ func (p *Performer) message(ctx context.Context, inv *invocation, scope engine.A
 	subject, err := text(action.Subject, scope, "")
 	if err != nil {
 		return nil, expressionError("subject", err)
+	}
+	if !subjects.Valid(subject) {
+		return nil, expressionError("subject", fmt.Errorf("%q cannot be published to: a subject is made of words with dots between them, without *, > or blanks", subject))
 	}
 	headers, err := pairs(action.Headers, scope)
 	if err != nil {
@@ -52,8 +58,17 @@ func (p *Performer) message(ctx context.Context, inv *invocation, scope engine.A
 		}
 		return map[string]any{"subject": inv.secrets.Mask(subject)}, nil
 	}
+	timeout := action.RequestTimeout
+	if timeout == 0 {
+		timeout = defaultRequestTimeout
+	}
+	ctx, cancel := context.WithTimeout(ctx, timeout)
+	defer cancel()
 	ctx, end := p.beginMessage(ctx, inv, modeRequest, subject, header)
 	answer, err := p.o.NATS.Request(ctx, subject, header, data)
+	if errors.Is(err, context.DeadlineExceeded) {
+		err = &engine.Error{Code: CodeTimeout, Message: fmt.Sprintf("nobody answered on %s within %s", subject, timeout)}
+	}
 	end(err)
 	if err != nil {
 		return nil, err
