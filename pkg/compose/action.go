@@ -47,9 +47,9 @@ func actionShape(componentType string) shape[Action] {
 		s.fields = []field[Action]{
 			special("path", "What is joined to base_url.", schema{"type": "string"},
 				skip[Action]),
-			special("endpoint", "The whole URL, in the place of base_url and path.", schema{"type": "string"},
+			special("endpoint", "The whole URL, in the place of base_url and path.", urlSchema(),
 				skip[Action]),
-			tmpl("method", "The HTTP method; POST where there is a body, else GET.", func(a *Action) **expr.Template { return &a.Method }, scalar),
+			tmpl("method", "The HTTP method; POST where there is a body, else GET.", func(a *Action) **expr.Template { return &a.Method }, scalar).like(methodSchema()),
 			tmpl("headers", "Headers of the request.", func(a *Action) **expr.Template { return &a.Headers }, mapping),
 			tmpl("params", "Query parameters; those that are null are left out.", func(a *Action) **expr.Template { return &a.Params }, mapping),
 			tmpl("body", "The body of the request.", func(a *Action) **expr.Template { return &a.Body }),
@@ -201,20 +201,20 @@ func completionShape() shape[Completion] {
 				c.Kind = CompletionKind(s)
 			}
 		}).must()
-	return shape[Completion]{
+	s := shape[Completion]{
 		name: "completion", doc: "When an invocation is done.",
 		fields: []field[Completion]{
 			kindOf,
 			template("wait_for", "callback: the id, or several, to wait for.", sc.response, func(c *Completion) **expr.Template { return &c.WaitFor }),
 			span("timeout", "How long to wait.", func(c *Completion) *time.Duration { return &c.Timeout }),
 			text("accept_early", "callback: which callbacks count that came before the wait: of this run, any, or of the last so long.",
-				func(c *Completion) *string { return &c.AcceptEarly }).or("run"),
-			special("quorum", "callback: how many of several callbacks end it: any, all or a number.", schema{"type": []string{"string", "integer"}},
+				func(c *Completion) *string { return &c.AcceptEarly }).or("run").like(earlySchema()),
+			special("quorum", "callback: how many of several callbacks end it: any, all or a number.", quorumSchema(),
 				readQuorum),
 			span("heartbeat", "callback: how long a progress callback puts the end off.", func(c *Completion) *time.Duration { return &c.Heartbeat }),
 			special("path", "polling: what is joined to base_url.", schema{"type": "string"},
 				skip[Completion]),
-			special("endpoint", "polling: the whole URL.", schema{"type": "string"},
+			special("endpoint", "polling: the whole URL.", urlSchema(),
 				skip[Completion]),
 			templateOf("method", "polling: the HTTP method.", sc.response, func(c *Completion) **expr.Template { return &polling(c).Method }, scalar),
 			templateOf("headers", "polling: headers of the request.", sc.response,
@@ -230,7 +230,12 @@ func completionShape() shape[Completion] {
 		},
 		short: &shorthand[Completion]{kinds: []kind{scalar}, schema: kindOf.schema, read: kindOf.read},
 	}
+	s.rules = completionRules(waitingFields(), s.names())
+	return s
 }
+
+// waitingFields are the fields of a completion of type callback.
+func waitingFields() []string { return []string{"wait_for", "accept_early", "quorum", "heartbeat"} }
 
 // readCompletion reads how an invocation ends, and checks that its fields go with its kind.
 func readCompletion(d *decoder, n *node, a *Action) {
@@ -238,7 +243,7 @@ func readCompletion(d *decoder, n *node, a *Action) {
 	if !n.given() || !completionShape().read(d, n, c) {
 		return
 	}
-	waiting := []string{"wait_for", "accept_early", "quorum", "heartbeat"}
+	waiting := waitingFields()
 	for _, name := range n.names {
 		isWaiting := slices.Contains(waiting, name)
 		if name == "type" || name == "timeout" || c.Kind == "" ||

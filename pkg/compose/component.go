@@ -16,7 +16,7 @@ func componentTypes() []string { return []string{HTTPClient, Logger, NATS, Shell
 // componentShape are the fields of a component of a type; its actions' fields may stand beside them.
 func componentShape(kind string) shape[Component] {
 	s := shape[Component]{name: "component", doc: "An outside service, or a thing done in the runner.", fields: []field[Component]{
-		text("id", "Its name, where components are a list.", func(c *Component) *string { return &c.ID }),
+		text("id", "Its name, where components are a list.", func(c *Component) *string { return &c.ID }).like(idSchema()),
 		choice("type", "What it is.", func(c *Component) *string { return &c.Type }, componentTypes()...).or(HTTPClient),
 		special("action", "What it does, where that is one thing.", schema{"type": "object"},
 			skip[Component]),
@@ -25,7 +25,7 @@ func componentShape(kind string) shape[Component] {
 	}}
 	if kind == HTTPClient || kind == HTTPServer {
 		s.fields = append(s.fields,
-			special("base_url", "What path is joined to.", schema{"type": "string"},
+			special("base_url", "What path is joined to.", urlSchema(),
 				skip[Component]),
 			rate("rate_limit", "Requests it may be sent: 10/s, 600/m. More wait.", func(c *Component) **Rate { return &c.RateLimit }),
 			proxyField(),
@@ -268,9 +268,12 @@ func (d *decoder) address(kind string, n, own *node, in scope) *expr.Template {
 		if path.given() {
 			d.wrongKeyf(path, "keep one of them", "both endpoint and path are given")
 		}
-		if s, ok := endpoint.text(); ok {
-			d.scheme(endpoint, "endpoint", s)
+		s, ok := endpoint.text()
+		if !ok {
+			d.wrongf(endpoint, "", "endpoint must be text, and is %s", endpoint.word())
+			return nil
 		}
+		d.scheme(endpoint, "endpoint", s)
 		return d.template(endpoint, in)
 	}
 	var baseText string

@@ -27,9 +27,9 @@ func branchShape() shape[branch] {
 		template("value", "What it is compared to.", sc.input, func(b *branch) **expr.Template { return &cond(b).Value }),
 		template("condition", "An expression, in the place of input, operator and value.", sc.input,
 			func(b *branch) **expr.Template { return &cond(b).Expr }),
-		special("if_true", "The job to go on with where it holds.", schema{"type": "string"},
+		special("if_true", "The job to go on with where it holds.", textSchema(),
 			func(d *decoder, n *node, b *branch) { d.route(n, b.draft, &b.Then) }),
-		special("if_false", "The job to go on with where it does not hold.", schema{"type": "string"},
+		special("if_false", "The job to go on with where it does not hold.", textSchema(),
 			func(d *decoder, n *node, b *branch) { d.route(n, b.draft, &b.Else) }),
 	}}
 }

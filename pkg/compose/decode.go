@@ -59,6 +59,7 @@ type shape[T any] struct {
 	doc    string
 	fields []field[T]
 	short  *shorthand[T] // what may stand in the place of the mapping
+	rules  []schema      // what else holds of it, as far as a schema can say so
 }
 
 // field is one key of a mapping.

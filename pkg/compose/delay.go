@@ -41,7 +41,7 @@ func delayFields(sc scopes) []field[draft] {
 				}
 				delay(j).Time = t
 			}),
-		special("timezone", "delay: the time zone of time, such as Asia/Seoul; UTC.", schema{"type": "string"},
+		special("timezone", "delay: the time zone of time, such as Asia/Seoul; UTC.", textSchema(),
 			func(d *decoder, n *node, j *draft) {
 				s, ok := d.words(n)
 				if !ok {

@@ -20,11 +20,17 @@ func special[T any](name, doc string, of schema, read func(d *decoder, n *node, 
 
 // text is a string; a number or a boolean is taken as it is written.
 func text[T any](name, doc string, p func(*T) *string) field[T] {
-	return field[T]{name: name, doc: doc, schema: schema{"type": "string"}, read: func(d *decoder, n *node, into *T) {
+	return field[T]{name: name, doc: doc, schema: textSchema(), read: func(d *decoder, n *node, into *T) {
 		if s, ok := d.words(n); ok {
 			*p(into) = s
 		}
 	}}
+}
+
+// like gives a field another schema.
+func (f field[T]) like(s schema) field[T] {
+	f.schema = s
+	return f
 }
 
 // choice is one of a few words.

@@ -28,16 +28,16 @@ func gatewayShape() shape[Gateway] {
 	in := newScopes().env
 	setting := func(name, doc string, p func(*Gateway) **expr.Template) field[Gateway] {
 		f := templateOf(name, doc, in, p, scalar)
-		f.schema = schema{"type": "string"}
+		f.schema = textSchema()
 		return f
 	}
 	return shape[Gateway]{name: "gateway", doc: "A tunnel that gives local ports a public URL.", fields: []field[Gateway]{
-		text("id", "Its name. Needed where there are several.", func(g *Gateway) *string { return &g.ID }),
+		text("id", "Its name. Needed where there are several.", func(g *Gateway) *string { return &g.ID }).like(idSchema()),
 		choice("type", "The kind of tunnel.", func(g *Gateway) *string { return &g.Type }, HTTPTunnel, SSHTunnel),
 		choice("driver", "Of an http-tunnel: whose tunnel it is.", func(g *Gateway) *string { return &g.Driver }, Ngrok, Cloudflare),
 		choice("runtime", "Where it runs.", func(g *Gateway) *string { return &g.Runtime }, "native", "docker").or("native"),
 		special("port", `The local port, or a list of them; of an ssh-tunnel also "REMOTE:LOCAL" and "REMOTE:HOST:LOCAL".`,
-			oneOrMany(schema{"type": []string{"integer", "string"}}),
+			oneOrMany(schema{"type": []string{"integer", "string"}, "minimum": 1, "maximum": 65535}),
 			readPorts).must(),
 		text("target", "The host that the ports are on.", func(g *Gateway) *string { return &g.Target }).or("localhost"),
 		setting("authtoken", "ngrok: the account's token.", func(g *Gateway) **expr.Template { return &g.AuthToken }),

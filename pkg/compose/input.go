@@ -35,7 +35,7 @@ func inputShape() shape[Input] {
 						i.Default = expr.Literal(v)
 					}
 				}),
-			special("enum", "The values that it may have.", schema{"type": "array"},
+			special("enum", "The values that it may have.", schema{"type": "array", "minItems": 1},
 				func(d *decoder, n *node, i *Input) {
 					for _, item := range d.items(n, "enum") {
 						i.Enum = append(i.Enum, item.any())
@@ -44,7 +44,7 @@ func inputShape() shape[Input] {
 			text("description", "What it is.", func(i *Input) *string { return &i.Description }),
 			bound("minimum", "The least number.", func(i *Input) **float64 { return &i.Minimum }),
 			bound("maximum", "The greatest number.", func(i *Input) **float64 { return &i.Maximum }),
-			special("pattern", "A regular expression that text must match.", schema{"type": "string"},
+			special("pattern", "A regular expression that text must match.", textSchema(),
 				func(d *decoder, n *node, i *Input) {
 					if s, ok := d.words(n); ok {
 						if _, err := regexp.Compile(s); err != nil {

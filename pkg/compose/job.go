@@ -54,8 +54,8 @@ func jobFields() map[string][]string {
 
 func jobShape() shape[draft] {
 	sc := newScopes()
-	s := shape[draft]{name: "job", doc: "One step of a workflow.", fields: []field[draft]{
-		text("id", "Its name, for ${jobs.ID.output}. Needed where there are several.", func(j *draft) *string { return &j.ID }),
+	s := shape[draft]{name: "job", doc: "One step of a workflow.", rules: jobRules(), fields: []field[draft]{
+		text("id", "Its name, for ${jobs.ID.output}. Needed where there are several.", func(j *draft) *string { return &j.ID }).like(idSchema()),
 		choice("type", "What the job is.", func(j *draft) *string { return &j.Type }, jobTypes()...).or(JobComponent),
 		text("component", "The component that does it; the only one where it is not given.", func(j *draft) *string { return &j.Component }),
 		text("action", "Which of the component's actions.", func(j *draft) *string { return &j.Action }),
@@ -111,7 +111,7 @@ func readDepends(d *decoder, n *node, j *draft) {
 			}
 		}
 		for _, member := range group {
-			if _, ok := member.text(); !ok && member.given() {
+			if (member.kind != scalar || isBool(member.value)) && member.given() {
 				d.wrongf(member, "write depends_on: [a, [b, c]]", "depends_on takes ids of jobs, and this is %s", member.word())
 				group = nil
 				break
@@ -124,9 +124,9 @@ func readDepends(d *decoder, n *node, j *draft) {
 }
 
 func onErrorShape() shape[draft] {
-	return shape[draft]{name: "on_error", doc: "What happens when a job has failed.", fields: []field[draft]{
+	return shape[draft]{name: "on_error", doc: "What happens when a job has failed.", rules: []schema{{"minProperties": 1}}, fields: []field[draft]{
 		template("output", "What stands for the job's output.", newScopes().failed, func(j *draft) **expr.Template { return &j.OnError.Output }),
-		special("to", "The job to go on with.", schema{"type": "string"},
+		special("to", "The job to go on with.", textSchema(),
 			func(d *decoder, n *node, j *draft) {
 				d.route(n, j, &j.OnError.To)
 			}),

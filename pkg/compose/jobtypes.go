@@ -30,7 +30,7 @@ func ifFields() []field[draft] {
 					}
 				}
 			}),
-		special("otherwise", "if, switch: the job to go on with where nothing holds.", schema{"type": "string"},
+		special("otherwise", "if, switch: the job to go on with where nothing holds.", textSchema(),
 			func(d *decoder, n *node, j *draft) {
 				d.route(n, j, &j.otherwise)
 			}),
@@ -60,7 +60,7 @@ type switchCase struct {
 func caseShape() shape[switchCase] {
 	return shape[switchCase]{name: "case", doc: "One value and where it leads.", fields: []field[switchCase]{
 		template("value", "The value of the input.", newScopes().input, func(c *switchCase) **expr.Template { return &c.Value }).must(),
-		special("then", "The job to go on with.", schema{"type": "string"},
+		special("then", "The job to go on with.", textSchema(),
 			func(d *decoder, n *node, c *switchCase) { d.route(n, c.draft, &c.Then) }).must(),
 	}}
 }
@@ -73,7 +73,7 @@ type routing struct {
 
 func routingShape() shape[routing] {
 	return shape[routing]{name: "routing", doc: "One way of a random-router.", fields: []field[routing]{
-		special("to", "The job to go on with.", schema{"type": "string"},
+		special("to", "The job to go on with.", textSchema(),
 			func(d *decoder, n *node, r *routing) { d.route(n, r.draft, &r.To) }).must(),
 		special("weight", "How often, in proportion to the others.", schema{"type": "number", "minimum": 0},
 			func(d *decoder, n *node, r *routing) {
@@ -127,7 +127,7 @@ func otherFields() []field[draft] {
 			func(d *decoder, n *node, j *draft) {
 				j.Filter = d.condition(n)
 			}),
-		special("workflow", "workflow: the workflow to run.", schema{"type": "string"},
+		special("workflow", "workflow: the workflow to run.", textSchema(),
 			func(d *decoder, n *node, j *draft) {
 				if s, ok := d.words(n); ok {
 					j.Workflow = s

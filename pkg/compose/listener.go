@@ -13,7 +13,7 @@ import (
 
 func listenerShape() shape[Listener] {
 	return shape[Listener]{name: "listener", doc: "An HTTP server for callbacks or triggers.", fields: []field[Listener]{
-		text("id", "Its name, for ${listener:ID.url}. Needed where there are several.", func(l *Listener) *string { return &l.ID }),
+		text("id", "Its name, for ${listener:ID.url}. Needed where there are several.", func(l *Listener) *string { return &l.ID }).like(idSchema()),
 		choice("type", "What its one endpoint is, where that is written right here, and its default port.",
 			func(l *Listener) *string { return &l.Type }, HTTPCallback, HTTPTrigger),
 		choice("runtime", "Where it runs: in the process, or in a container that `switchback up` starts.",
@@ -70,7 +70,7 @@ func (d *decoder) wantFile(n *node, path string) bool {
 func endpointFields[T any](in scope, e func(*T) endpoint) []field[T] {
 	return []field[T]{
 		text("path", "The path, with the listener's base_path in front; {name} stands for one segment.", func(t *T) *string { return e(t).path }).must(),
-		text("method", "The HTTP method.", func(t *T) *string { return e(t).method }).or("POST"),
+		text("method", "The HTTP method.", func(t *T) *string { return e(t).method }).or("POST").like(methodSchema()),
 		toggle("bulk", "One request brings several items.", func(t *T) *bool { return e(t).bulk }).or("false"),
 		template("item", "The list of items in bulk, else the part of the body that ${item} stands for.", in,
 			func(t *T) **expr.Template { return e(t).item }),

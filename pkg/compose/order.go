@@ -7,6 +7,7 @@ import (
 	"strings"
 
 	"github.com/switchbackhq/switchback/pkg/expr"
+	"github.com/switchbackhq/switchback/pkg/value"
 )
 
 // order resolves, in every workflow, what each job needs, and reports jobs that wait for themselves.
@@ -157,7 +158,7 @@ func (d *decoder) jobNeeds(w *Workflow, j *draft) {
 	for _, group := range j.depends {
 		var ids []string
 		for _, n := range group {
-			id, _ := n.text()
+			id := value.Text(n.value)
 			switch {
 			case w.Job(id) == nil:
 				d.wrongf(n, suggest(id, w.ids()), "there is no job %q", id)

@@ -17,11 +17,12 @@ type definition struct {
 	name, doc  string
 	required   []string
 	properties map[string]schema
-	short      schema // nil: a mapping alone
+	short      schema   // nil: a mapping alone
+	rules      []schema // what else holds of it
 }
 
 func (s shape[T]) definition() definition {
-	def := definition{name: strings.ReplaceAll(s.name, " ", "-"), doc: s.doc, properties: map[string]schema{}}
+	def := definition{name: strings.ReplaceAll(s.name, " ", "-"), doc: s.doc, properties: map[string]schema{}, rules: s.rules}
 	for _, f := range s.fields {
 		property := maps.Clone(f.schema)
 		if property == nil {
@@ -65,46 +66,6 @@ func ref[T any](s func() shape[T]) schema {
 	return schema{"$ref": later(func() definition { return s().definition() })}
 }
 
-func durationSchema() schema {
-	return schema{"type": []string{"number", "string"}, "examples": []any{30000, "250ms", "30s", "5m", "2h", "7d"}}
-}
-
-func sizeSchema() schema {
-	return schema{"type": []string{"integer", "string"}, "examples": []any{"512KiB", "4MiB", "1GB"}}
-}
-
-func oneOrMany(one schema) schema {
-	return schema{"anyOf": []any{one, schema{"type": "array", "items": one}}}
-}
-
-// templateSchema is a value of some kinds, or an expression that gives one.
-func templateSchema(kinds ...kind) schema {
-	types := []string{"string"}
-	for _, k := range kinds {
-		switch k {
-		case list:
-			types = append(types, "array")
-		case mapping:
-			types = append(types, "object")
-		case scalar:
-			types = append(types, "number", "boolean")
-		case null:
-		}
-	}
-	return schema{"type": types}
-}
-
-func dependsSchema() schema {
-	id := schema{"type": "string"}
-	return oneOrMany(oneOrMany(id))
-}
-
-func onErrorSchema() schema {
-	return schema{"anyOf": []any{
-		schema{"const": "ignore"}, ref(onErrorShape), schema{"type": "array", "items": ref(jobShape)},
-	}}
-}
-
 // Schema gives the JSON Schema of a compose file, for editors.
 func Schema() []byte {
 	b := schemaBuilder{defs: map[string]any{}}
@@ -136,6 +97,7 @@ func Schema() []byte {
 		"properties":           properties,
 		"patternProperties":    map[string]any{"^x-": true},
 		"additionalProperties": false,
+		"allOf":                notBoth(sections()...),
 		"$defs":                b.defs,
 	}, "", "  ")
 	if err != nil {
@@ -150,6 +112,7 @@ func componentDefinition() definition {
 	for _, kind := range componentTypes() {
 		def = def.beside(componentShape(kind).definition(), actionShape(kind).definition())
 	}
+	def.rules = slices.Concat(notBoth(section{singular: "action", plural: "actions"}), componentRules())
 	action := actionDefinition
 	def.properties["action"] = schema{"$ref": later(action), "description": def.properties["action"]["description"]}
 	def.properties["actions"] = schema{
@@ -168,7 +131,8 @@ func actionDefinition() definition {
 	for _, kind := range componentTypes() {
 		def = def.beside(actionShape(kind).definition())
 	}
-	def.properties["id"] = schema{"type": "string", "description": "Its name. Needed where there are several."}
+	def.properties["id"] = maps.Clone(idSchema())
+	def.properties["id"]["description"] = "Its name. Needed where there are several."
 	def.required = nil // which are depends on the type
 	return def
 }
@@ -176,6 +140,11 @@ func actionDefinition() definition {
 // workflowDefinition lets a workflow hold its only job's fields.
 func workflowDefinition() definition {
 	def := workflowShape().definition().beside(jobShape().definition())
+	def.rules = notBoth(section{singular: "job", plural: "jobs"})
+	inputs := schema{"type": "object", "additionalProperties": schema{"anyOf": []any{ref(inputShape), schema{"type": "null"}}}}
+	for _, name := range []string{"job", "jobs"} {
+		def.rules = append(def.rules, schema{"if": schema{"required": []string{name}}, "then": schema{"properties": schema{"input": inputs}}})
+	}
 	// The second is a job's, and may be anything.
 	def.properties["input"] = schema{
 		"description": def.properties["input"]["description"],
@@ -229,31 +198,15 @@ func (b *schemaBuilder) define(def definition) string {
 	if len(def.required) > 0 {
 		object["required"] = def.required
 	}
+	if len(def.rules) > 0 {
+		rules := make([]schema, len(def.rules))
+		for i, r := range def.rules {
+			rules[i] = b.resolve(r)
+		}
+		object["allOf"] = rules
+	}
 	if def.short != nil {
-		b.defs[def.name] = schema{"anyOf": []any{object, b.resolve(def.short)}}
+		b.defs[def.name] = schema{"anyOf": []any{object, orExpression(b.resolve(def.short))}}
 	}
 	return name
-}
-
-// orExpression lets a field of a type be an expression as well: port: ${env.PORT}.
-func orExpression(s schema) schema {
-	typed := s["enum"] != nil
-	switch t := s["type"].(type) {
-	case string:
-		typed = t == "integer" || t == "number" || t == "boolean"
-	case []string:
-		typed = !slices.Contains(t, "string") && !slices.Contains(t, "object") && !slices.Contains(t, "array")
-	}
-	if !typed {
-		return s
-	}
-	out := schema{}
-	for _, k := range []string{"description", "default"} {
-		if v, ok := s[k]; ok {
-			out[k] = v
-			delete(s, k)
-		}
-	}
-	out["anyOf"] = []any{s, schema{"type": "string", "pattern": `\$\{`}}
-	return out
 }

@@ -12,7 +12,7 @@ import (
 func workflowShape() shape[Workflow] {
 	sc := newScopes()
 	return shape[Workflow]{name: "workflow", doc: "A set of jobs and their order.", fields: []field[Workflow]{
-		text("id", "Its name, where workflows are a list.", func(w *Workflow) *string { return &w.ID }),
+		text("id", "Its name, where workflows are a list.", func(w *Workflow) *string { return &w.ID }).like(idSchema()),
 		text("title", "What people call it.", func(w *Workflow) *string { return &w.Title }),
 		text("description", "What it does.", func(w *Workflow) *string { return &w.Description }),
 		special("input", "The fields of a run's input, or, where its one job is written right here, that job's input.", schema{"type": "object"},
@@ -43,7 +43,7 @@ func concurrencyShape() shape[Concurrency] {
 }
 
 func hookShape() shape[Hook] {
-	name := special("workflow", "The workflow to run.", schema{"type": "string"},
+	name := special("workflow", "The workflow to run.", textSchema(),
 		func(d *decoder, n *node, h *Hook) {
 			h.Pos = n.pos
 			if s, ok := d.words(n); ok {

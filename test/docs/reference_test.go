@@ -32,7 +32,7 @@ type schema struct {
 	Additional  any                `json:"additionalProperties"`
 	Required    []string           `json:"required"`
 	Examples    []any              `json:"examples"`
-	Pattern     string             `json:"pattern"`
+	Comment     string             `json:"$comment"`
 	Defs        map[string]*schema `json:"$defs"`
 }
 
@@ -128,8 +128,8 @@ func kind(s *schema) string {
 	case len(s.AnyOf) > 0:
 		var kinds []string
 		for _, one := range s.AnyOf {
-			// That an expression may stand for a value of any type is said once, above.
-			if k := kind(one); one.Pattern != `\$\{` && !slices.Contains(kinds, k) {
+			// That an expression may stand for a value of any type, and numbers for texts, is said once, above.
+			if k := kind(one); one.Comment == "" && !slices.Contains(kinds, k) {
 				kinds = append(kinds, k)
 			}
 		}
