@@ -96,11 +96,23 @@ func sleeping(a *event.Attempt, now time.Time) string {
 	case a.SubRun != "":
 		return "waiting for run " + Clean(a.SubRun)
 	case !a.Due.IsZero() && a.Polls > 0:
-		return fmt.Sprintf("polled %d times, again %s", a.Polls, Relative(a.Due, now))
+		return polled(a.Polls-1) + Relative(a.Due, now)
 	case !a.Due.IsZero():
 		return "waiting until " + Clock(a.Due, now)
 	default:
 		return "waiting"
+	}
+}
+
+// polled says how often the service was asked how far it is.
+func polled(times int) string {
+	switch times {
+	case 0:
+		return "to be polled "
+	case 1:
+		return "polled once, again "
+	default:
+		return fmt.Sprintf("polled %d times, again ", times)
 	}
 }
 

@@ -129,13 +129,15 @@ func Took(d time.Duration) string {
 	}
 }
 
-// Relative writes a time as seen from now: 12s ago, in 4m59s, just now; "-" for no time.
+// Relative writes a time as seen from now: 12s ago, in 4m59s, just now, in a moment; "-" for no time.
 func Relative(t, now time.Time) string {
 	d := now.Sub(t)
 	switch {
 	case t.IsZero():
 		return "-"
-	case d.Abs() < time.Second:
+	case d < 0 && d > -time.Second:
+		return "in a moment"
+	case d >= 0 && d < time.Second:
 		return "just now"
 	case d < 0:
 		return "in " + whole(-d)

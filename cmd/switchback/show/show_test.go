@@ -71,7 +71,15 @@ func TestLine(t *testing.T) {
 		},
 		"polling": {
 			&event.Job{Status: event.StatusWaiting, Attempts: []*event.Attempt{{StartedAt: at(0), Due: at(5 * time.Second), Polls: 3}}},
-			80, "⠋ draw  polled 3 times, again in 5s  <1ms",
+			80, "⠋ draw  polled 2 times, again in 5s  <1ms",
+		},
+		"polling again": {
+			&event.Job{Status: event.StatusWaiting, Attempts: []*event.Attempt{{StartedAt: at(0), Due: at(5 * time.Second), Polls: 2}}},
+			80, "⠋ draw  polled once, again in 5s  <1ms",
+		},
+		"not polled yet": {
+			&event.Job{Status: event.StatusWaiting, Attempts: []*event.Attempt{{StartedAt: at(0), Due: at(500 * time.Millisecond), Polls: 1}}},
+			80, "⠋ draw  to be polled in a moment  <1ms",
 		},
 		"another run": {
 			&event.Job{Status: event.StatusWaiting, Attempts: []*event.Attempt{{StartedAt: at(0), SubRun: "r2"}}},
@@ -196,7 +204,7 @@ func TestTimes(t *testing.T) {
 		}
 	}
 	for d, want := range map[time.Duration]string{
-		0: "just now", -12 * time.Second: "12s ago", -90 * time.Minute: "1h30m ago", 299 * time.Second: "in 4m59s",
+		0: "just now", -900 * time.Millisecond: "just now", 900 * time.Millisecond: "in a moment", time.Second: "in 1s", -12 * time.Second: "12s ago", -90 * time.Minute: "1h30m ago", 299 * time.Second: "in 4m59s",
 	} {
 		if got := Relative(at(d), now); got != want {
 			t.Errorf("Relative(%v) = %q, want %q", d, got, want)
