@@ -127,6 +127,15 @@ func TestRequest(t *testing.T) {
 			body: "a=x+y&b=1&b=2", contentType: "application/x-www-form-urlencoded",
 		},
 		{
+			name:   "bytes",
+			action: compose.Action{BodyType: "raw", Body: template(t, map[string]any{"content": "${input.scan}", "encoding": "base64", "content_type": "image/png"})},
+			input:  `{"scan":"AP8="}`, body: "\x00\xff", contentType: "image/png",
+		},
+		{
+			name: "a raw body that is a map of another kind", action: compose.Action{BodyType: "raw", Body: template(t, map[string]any{"content": "x"})},
+			body: `{"content":"x"}`, contentType: "text/plain; charset=utf-8",
+		},
+		{
 			name:   "no body, parameters added to the address",
 			action: compose.Action{Method: template(t, "get"), Params: template(t, map[string]any{"q": "a&b", "n": int64(2), "none": nil})},
 			url:    "/?n=2&q=a%26b",

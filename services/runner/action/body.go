@@ -43,6 +43,10 @@ func encodeBody(body any, bodyType, contentType string) (payload []byte, newType
 		}
 		return multipartForm(m)
 	case "raw":
+		if _, encoded := m["encoding"]; encoded && m["content"] != nil {
+			payload, err = content(m)
+			return payload, orDefault(contentType, orDefault(value.Text(m["content_type"]), "application/octet-stream")), err
+		}
 		return []byte(value.Text(body)), orDefault(contentType, "text/plain; charset=utf-8"), nil
 	}
 	if isText && isJSON(kind) && json.Valid([]byte(s)) {
@@ -122,15 +126,9 @@ func writePart(w *multipart.Writer, name string, v any) error {
 	if _, given := file["content"]; !isFile || !given {
 		return w.WriteField(name, value.Text(v))
 	}
-	content := []byte(value.Text(file["content"]))
-	if encoding := value.Text(file["encoding"]); encoding == "base64" {
-		decoded, err := base64.StdEncoding.DecodeString(string(content))
-		if err != nil {
-			return fmt.Errorf("its content is not base64: %w", err)
-		}
-		content = decoded
-	} else if encoding != "" {
-		return fmt.Errorf("its encoding is %q, and there is base64 only", encoding)
+	data, err := content(file)
+	if err != nil {
+		return err
 	}
 	header := textproto.MIMEHeader{}
 	header.Set("Content-Disposition", multipart.FileContentDisposition(name, filename))
@@ -139,8 +137,25 @@ func writePart(w *multipart.Writer, name string, v any) error {
 	if err != nil {
 		return err
 	}
-	_, err = part.Write(content)
+	_, err = part.Write(data)
 	return err
+}
+
+// content gives the bytes that a map with content, and perhaps its encoding, stands for.
+func content(of map[string]any) ([]byte, error) {
+	text := value.Text(of["content"])
+	switch encoding := value.Text(of["encoding"]); encoding {
+	case "":
+		return []byte(text), nil
+	case "base64":
+		data, err := base64.StdEncoding.DecodeString(text)
+		if err != nil {
+			return nil, fmt.Errorf("its content is not base64: %w", err)
+		}
+		return data, nil
+	default:
+		return nil, fmt.Errorf("its encoding is %q, and there is base64 only", encoding)
+	}
 }
 
 func sortedKeys(m map[string]any) []string { return slices.Sorted(maps.Keys(m)) }
