@@ -15,6 +15,7 @@ import (
 
 	"github.com/switchbackhq/switchback/pkg/compose"
 	"github.com/switchbackhq/switchback/pkg/value"
+	"github.com/switchbackhq/switchback/services/runner/child"
 	"github.com/switchbackhq/switchback/services/runner/engine"
 )
 
@@ -73,10 +74,7 @@ func (p *Performer) shell(ctx context.Context, inv *invocation, scope engine.Act
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
 	cmd.Cancel = func() error { return syscall.Kill(-cmd.Process.Pid, syscall.SIGTERM) }
 	cmd.WaitDelay = p.shells.grace
-	err = cmd.Run()
-	if cmd.Process != nil {
-		_ = syscall.Kill(-cmd.Process.Pid, syscall.SIGKILL) // whoever is left of the group
-	}
+	err = run(cmd)
 	if ctx.Err() != nil {
 		return nil, ctx.Err()
 	}
@@ -93,6 +91,21 @@ func (p *Performer) shell(ctx context.Context, inv *invocation, scope engine.Act
 		return nil, &engine.Error{Code: CodeTooLarge, Permanent: true, Message: fmt.Sprintf("the command has written more than %d bytes", p.o.MaxResponse)}
 	}
 	return result, nil
+}
+
+// run runs a command. It does not outlive the runner: another one will run it again.
+func run(cmd *exec.Cmd) error {
+	if err := cmd.Start(); err != nil {
+		return err
+	}
+	guard, err := child.Watch(cmd.Process.Pid)
+	if err != nil {
+		_ = syscall.Kill(-cmd.Process.Pid, syscall.SIGKILL)
+		_ = cmd.Wait()
+		return err
+	}
+	defer guard.End() // and whoever is left of the group
+	return cmd.Wait()
 }
 
 func command(ctx context.Context, action *compose.Action, scope engine.ActionScope) (*exec.Cmd, error) {

@@ -5,12 +5,10 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"log/slog"
 	"os"
 	"os/exec"
 	"slices"
-	"strconv"
 	"syscall"
 	"time"
 
@@ -19,20 +17,16 @@ import (
 	"github.com/switchbackhq/switchback/pkg/compose"
 	"github.com/switchbackhq/switchback/pkg/expr"
 	"github.com/switchbackhq/switchback/pkg/value"
+	"github.com/switchbackhq/switchback/services/runner/child"
 	"github.com/switchbackhq/switchback/services/runner/engine"
 )
 
 // process is a command in a process group of its own, which goes with us however we end.
 type process struct {
 	cmd   *exec.Cmd
-	guard *exec.Cmd
-	alive io.Closer // the guard ends the group when this is closed, by us or by our death
+	guard *child.Guard
 	done  chan error
 }
-
-// guard ends a process group when its input ends. It is a process of its own, so that kill -9 of the runner, which can do nothing
-// then, leaves no servers behind; the kernel's way (PR_SET_PDEATHSIG) reaches a child and not what a shell has started.
-const guard = `read -r _; kill -KILL "-$1"`
 
 // start starts a command as a server's description says.
 func (s *Servers) start(conf *compose.Server, command []string, log *slog.Logger) (*process, error) {
@@ -55,18 +49,11 @@ func (s *Servers) start(conf *compose.Server, command []string, log *slog.Logger
 		return nil, fmt.Errorf("start %s: %w", command[0], err)
 	}
 	p := &process{cmd: cmd, done: make(chan error, 1)}
-	p.guard = exec.Command("/bin/sh", "-c", guard, "guard", strconv.Itoa(cmd.Process.Pid)) //nolint:gosec,noctx // our own words
-	p.guard.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
-	alive, err := p.guard.StdinPipe()
-	if err == nil {
-		err = p.guard.Start()
-	}
-	if err != nil {
+	if p.guard, err = child.Watch(cmd.Process.Pid); err != nil {
 		_ = syscall.Kill(-cmd.Process.Pid, syscall.SIGKILL)
 		_ = cmd.Wait()
-		return nil, fmt.Errorf("guard %s: %w", command[0], err)
+		return nil, err
 	}
-	p.alive = alive
 	go func() {
 		err := cmd.Wait()
 		out.flush()
@@ -91,8 +78,7 @@ func (p *process) wait(ctx context.Context) (err error) {
 			err = <-p.done
 		}
 	}
-	_ = p.alive.Close() // whoever is left of the group is ended by the guard
-	_ = p.guard.Wait()
+	p.guard.End() // and whoever is left of the group
 	if ctx.Err() != nil {
 		return context.Cause(ctx)
 	}
