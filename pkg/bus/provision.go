@@ -238,10 +238,18 @@ func (b *Bus) provisionError(ctx context.Context, err error, what string) error 
 	switch {
 	case errors.Is(err, jetstream.ErrJetStreamNotEnabled), errors.Is(err, jetstream.ErrJetStreamNotEnabledForAccount):
 		hint = "start nats-server with JetStream (-js), for this account"
+	case outOfStorage(err):
+		hint = "make room on the disk of NATS, or let the records of requests reserve less of it than 1 GiB: SWITCHBACK_STREAMS_RECEIVED_MAX_BYTES=128MiB"
 	case errors.Is(err, context.DeadlineExceeded), errors.Is(err, nats.ErrNoResponders):
 		hint = "check that NATS runs with JetStream and that this user may use " + b.apiPrefix + ">"
 	}
 	return fault.Wrap(err, fault.Unavailable, what, hint)
+}
+
+// outOfStorage tells whether a stream was refused for what it would reserve of the disk.
+func outOfStorage(err error) bool {
+	js, ok := errors.AsType[jetstream.JetStreamError](err)
+	return ok && js.APIError() != nil && (js.APIError().ErrorCode == codeNoStorage || strings.Contains(js.APIError().Description, "insufficient storage"))
 }
 
 func streamDiffs(want, have jetstream.StreamConfig) []string {

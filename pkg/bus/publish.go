@@ -35,6 +35,7 @@ const (
 	codeUnavailable     = 10008 // no leader for the moment
 	codeNoConsumer      = 10014
 	codeNoMessage       = 10037
+	codeNoStorage       = 10047
 	codeTooLarge        = 10054
 	codeNoStream        = 10059
 	codeStreamMismatch  = 10060

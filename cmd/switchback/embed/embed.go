@@ -40,11 +40,16 @@ type Options struct {
 	Logger       *slog.Logger
 }
 
-// Server is a running nats-server.
+// Server is a running nats-server. As a service (Run) it watches over it.
 type Server struct {
-	nats *server.Server
-	lock *flock.Flock
-	url  string
+	o     Options
+	lock  *flock.Flock
+	url   string
+	every time.Duration // watchEvery
+
+	mu   sync.Mutex
+	nats *server.Server // nil: it is being started again
+	why  error          // it does not store now; nil: it does
 }
 
 // Start starts the server. It refuses a folder that another process uses and a port that is taken.
@@ -57,19 +62,28 @@ func Start(ctx context.Context, o Options) (*Server, error) {
 	if err != nil {
 		return nil, errors.Join(err, lock.Unlock())
 	}
-	return &Server{nats: s, lock: lock, url: "nats://" + s.Addr().String()}, nil
+	if addr, ok := s.Addr().(*net.TCPAddr); ok {
+		o.Port = addr.Port // should it be started again, its clients look for it there
+	}
+	return &Server{o: o, nats: s, lock: lock, every: watchEvery, url: "nats://" + s.Addr().String()}, nil
 }
 
 // URL is where other processes on this machine find the server.
 func (s *Server) URL() string { return s.url }
 
 // InProcessConn connects from within the process, without a socket.
-func (s *Server) InProcessConn() (net.Conn, error) { return s.nats.InProcessConn() }
+func (s *Server) InProcessConn() (net.Conn, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.nats == nil {
+		return nil, errors.New("the NATS server is being started again")
+	}
+	return s.nats.InProcessConn()
+}
 
-// Stop stops the server, waits until it has, and frees the folder. Its clients should have closed before.
+// Stop stops the server, waits until it has, and frees the folder. Its clients should have closed before, and Run have returned.
 func (s *Server) Stop() error {
-	s.nats.Shutdown()
-	s.nats.WaitForShutdown()
+	s.halt()
 	if err := s.lock.Unlock(); err != nil {
 		return fmt.Errorf("unlock the data folder: %w", err)
 	}

@@ -57,7 +57,8 @@ type Options struct {
 	// Work, when not nil, is done once everything is ready; all stops when it returns.
 	Work func(ctx context.Context, b *bus.Bus) error
 
-	outside string // where other processes find NATS
+	outside string        // where other processes find NATS
+	server  *embed.Server // nil: it is outside
 }
 
 // Run starts everything and runs until ctx ends, a service fails, or the work is done. What was started has stopped
@@ -89,7 +90,7 @@ func Run(ctx context.Context, o Options) (err error) {
 		defer func() { err = errors.Join(err, server.Stop()) }()
 		connection.InProcess = server
 		out.say("NATS", "Ready on %s, data in %s", server.URL(), o.Embedded.Dir)
-		o.outside = server.URL()
+		o.outside, o.server = server.URL(), server
 		return serve(ctx, o, doc, connection, out)
 	}
 	connection.URL, connection.Login = o.NATS, o.Settings.NATS.Login()
@@ -140,7 +141,12 @@ func serve(ctx context.Context, o Options, doc *compose.Document, connection bus
 	}()
 	admin := telemetry.NewAdmin(o.Admin, registry, o.Log)
 	admin.AddCheck("nats", b.Ready)
-	services := append([]supervise.Service{admin}, o.Before...)
+	services := []supervise.Service{admin}
+	if o.server != nil {
+		admin.AddCheck("storage", o.server.Healthy)
+		services = append(services, o.server)
+	}
+	services = append(services, o.Before...)
 	var all everything
 	here, inside := parted(doc)
 	if len(here) > 0 {
