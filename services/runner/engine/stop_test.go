@@ -99,3 +99,34 @@ func TestACancelThatComesLate(t *testing.T) {
 		}
 	}
 }
+
+// TestEachEndHasItsOwnHook: a run that fails again after it was tried again is told of again.
+func TestEachEndHasItsOwnHook(t *testing.T) {
+	w := world(component(0), job("a"))
+	w.Document.Workflows[0].OnFailure = &compose.Hook{Workflow: "note"}
+	failed := func(trigger string, attempt int) engine.Acted {
+		return engine.Acted{Job: "a", Attempt: attempt, Trigger: trigger, At: t0, Err: &engine.Error{Code: "http_500", Message: "no"}}
+	}
+	retried := engine.Retried{Request: 8, Trigger: "request:8", At: t0}
+	for want, events := range map[string][]engine.Event{
+		"r.on-failure":   {requested(t0), failed("request:7", 1)},
+		"r.on-failure.8": {requested(t0), failed("request:7", 1), retried, failed("request:8", 2)},
+	} {
+		run, commands := play(t, w, events...)
+		_, again, err := engine.Advance(w, run, engine.Redelivered{Trigger: run.EndedBy, At: t0})
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, commands := range [][]engine.Command{commands, again} {
+			var ids []string
+			for _, c := range commands {
+				if start, ok := c.(engine.StartRun); ok {
+					ids = append(ids, start.ID)
+				}
+			}
+			if got := strings.Join(ids, " "); got != want {
+				t.Errorf("asks for %q, want %q", got, want)
+			}
+		}
+	}
+}

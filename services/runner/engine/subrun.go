@@ -2,6 +2,7 @@ package engine
 
 import (
 	"encoding/json"
+	"strings"
 
 	"github.com/switchbackhq/switchback/pkg/compose"
 	"github.com/switchbackhq/switchback/pkg/event"
@@ -44,7 +45,11 @@ func (s *step) hooks() {
 		s.run.Error = &event.RunError{Code: CodeExpression, Message: "the input of " + name + ": " + err.Error()}
 		return
 	}
-	s.do(StartRun{ID: s.run.ID + "." + name, Workflow: hook.Workflow, Input: input, Definition: s.run.Definition})
+	id := s.run.ID + "." + name
+	if by, ok := strings.CutPrefix(s.run.RetriedBy, "request:"); ok {
+		id += "." + by // it has ended before, and each end has its own
+	}
+	s.do(StartRun{ID: id, Workflow: hook.Workflow, Input: input, Definition: s.run.Definition})
 }
 
 func (s *step) hookInput(hook *compose.Hook) (json.RawMessage, error) {
