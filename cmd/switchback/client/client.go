@@ -120,11 +120,15 @@ func (c *Client) Retry(ctx context.Context, id string) (*event.Run, error) {
 		return nil, fault.New(fault.Conflict, fmt.Sprintf("run %s is %s: only one that failed or was cancelled goes on", id, run.Status), "")
 	}
 	// Asking twice for the same end is asking once.
-	_, err = c.bus.PublishRunRequest(ctx, &event.RunRequest{
+	ack, err := c.bus.PublishRunRequest(ctx, &event.RunRequest{
 		RunID: id, Workflow: run.Workflow, Retry: true, MsgID: id + ".retry." + run.EndedAt.Format(time.RFC3339Nano),
 	})
 	if err != nil {
 		return nil, fmt.Errorf("ask for run %s to go on: %w", id, err)
+	}
+	if ack.Duplicate {
+		return nil, fault.New(fault.Conflict, fmt.Sprintf("run %s was asked to go on before, and still stands as %s", id, run.Status),
+			"no runner is there, or none can carry it on: see their log and the stream DEAD; what is asked again counts two minutes after the first time")
 	}
 	return run, nil
 }

@@ -212,6 +212,36 @@ func TestRuns(t *testing.T) {
 	}
 }
 
+// A document that cannot be read keeps no other from being listed.
+func TestRunsWithBrokenOnes(t *testing.T) {
+	h := newHouse(t)
+	start := time.Date(2026, 3, 4, 0, 0, 0, 0, time.UTC)
+	h.put(subject.BucketRuns, "broken", "no document")
+	h.put(subject.BucketRuns, "broken-deeper", map[string]any{"workflow": "even", "status": "completed", "created_at": start, "jobs": 3})
+	h.put(subject.BucketRuns, "r", &event.Run{ID: "r", CreatedAt: start})
+	var ids []string
+	matching, err := h.Runs(t.Context(), Filter{}, func(run *event.Run) bool { ids = append(ids, run.ID); return true })
+	if got := strings.Join(ids, " "); got != "r" || matching != 1 {
+		t.Errorf("got %q of %d", got, matching)
+	}
+	var broken *UnreadableError
+	if !errors.As(err, &broken) || strings.Join(broken.IDs, " ") != "broken broken-deeper" || fault.CodeOf(err) != fault.Internal {
+		t.Errorf("it is told as %v", err)
+	}
+}
+
+// A retry that NATS takes for the one before does nothing, and must not be said to.
+func TestRetryTwice(t *testing.T) {
+	h := newHouse(t)
+	h.put(subject.BucketRuns, "r", &event.Run{ID: "r", Workflow: "w", Status: event.StatusFailed, EndedAt: time.Now()})
+	if _, err := h.Retry(t.Context(), "r"); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := h.Retry(t.Context(), "r"); fault.CodeOf(err) != fault.Conflict || !strings.Contains(err.Error(), "asked to go on before") {
+		t.Errorf("the second time: %v", err)
+	}
+}
+
 func TestWaits(t *testing.T) {
 	h := newHouse(t)
 	start := time.Date(2026, 3, 4, 0, 0, 0, 0, time.UTC)

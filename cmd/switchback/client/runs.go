@@ -12,6 +12,7 @@ import (
 
 	"github.com/switchbackhq/switchback/pkg/bus"
 	"github.com/switchbackhq/switchback/pkg/event"
+	"github.com/switchbackhq/switchback/pkg/fault"
 	"github.com/switchbackhq/switchback/pkg/subject"
 )
 
@@ -47,15 +48,18 @@ func newer(a, b place) int {
 // Runs calls f for the runs that match, the newest first, until f returns false. It gives how many match.
 // It goes through all runs twice over: once for their places, and then for the documents of those that f is to see,
 // so that only one document is held at a time. A run that is too large for a message is given without its large values.
+// One whose document cannot be read keeps no other from being given: the error comes at the end, a *UnreadableError.
 func (c *Client) Runs(ctx context.Context, filter Filter, f func(run *event.Run) bool) (matching int, err error) {
 	var chosen []place
+	var broken UnreadableError
 	for e, err := range c.bus.Bucket(subject.BucketRuns).All(ctx, "") {
 		if err != nil {
 			return matching, fmt.Errorf("list the runs: %w", err)
 		}
 		var h head
 		if err := json.Unmarshal(e.Value, &h); err != nil {
-			return matching, unreadable(e, err)
+			broken.add(e.Key, unreadable(e, err))
+			continue
 		}
 		if !filter.match(h) {
 			continue
@@ -77,11 +81,41 @@ func (c *Client) Runs(ctx context.Context, filter Filter, f func(run *event.Run)
 			continue // its time was up meanwhile
 		}
 		if err != nil {
-			return matching, fmt.Errorf("read run %s: %w", p.id, err)
+			if fault.CodeOf(err) != fault.Internal {
+				return matching, fmt.Errorf("read run %s: %w", p.id, err)
+			}
+			matching--
+			broken.add(p.id, err)
+			continue
 		}
 		if !f(run) {
-			break
+			return matching, nil
 		}
+	}
+	if len(broken.IDs) > 0 {
+		return matching, &broken
 	}
 	return matching, nil
 }
+
+// UnreadableError says which runs could not be listed.
+type UnreadableError struct {
+	IDs   []string
+	first error
+}
+
+func (e *UnreadableError) add(id string, err error) {
+	e.IDs = append(e.IDs, id)
+	if e.first == nil {
+		e.first = err
+	}
+}
+
+func (e *UnreadableError) Error() string {
+	if len(e.IDs) == 1 {
+		return e.first.Error()
+	}
+	return fmt.Sprintf("%v; nor those of %d others: %s", e.first, len(e.IDs)-1, strings.Join(e.IDs[1:min(len(e.IDs), 10)], ", "))
+}
+
+func (e *UnreadableError) Unwrap() error { return e.first }

@@ -2,6 +2,7 @@ package command
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"time"
@@ -50,7 +51,8 @@ func (r *runsListCommand) Run(ctx context.Context, s *streams) error {
 	}
 	return r.with(ctx, func(c *client.Client) error {
 		if r.json() {
-			return list(s.out, func(write func(any) error) error {
+			var broken *client.UnreadableError
+			err := list(s.out, func(write func(any) error) error {
 				var failed error
 				_, err := c.Runs(ctx, filter, func(run *event.Run) bool {
 					whole, err := c.Whole(ctx, run)
@@ -65,8 +67,15 @@ func (r *runsListCommand) Run(ctx context.Context, s *streams) error {
 				if failed != nil {
 					return failed
 				}
+				if errors.As(err, &broken) {
+					return nil // told when the list is whole
+				}
 				return err
 			})
+			if err == nil && broken != nil {
+				err = broken
+			}
+			return err
 		}
 		return r.table(ctx, s, c, filter)
 	})
@@ -83,8 +92,12 @@ func (r *runsListCommand) table(ctx context.Context, s *streams, c *client.Clien
 		rows = append(rows, []string{run.ID, run.Workflow, string(run.Status), show.Relative(run.CreatedAt, now), took, note(run, now)})
 		return true
 	})
-	if err != nil {
+	var broken *client.UnreadableError
+	if err != nil && !errors.As(err, &broken) {
 		return err
+	}
+	if len(rows) == 0 && broken != nil {
+		return broken
 	}
 	if len(rows) == 0 {
 		fmt.Fprintln(s.err, "No runs.")
@@ -94,6 +107,9 @@ func (r *runsListCommand) table(ctx context.Context, s *streams, c *client.Clien
 		return err
 	}
 	more(s.err, matching-len(rows))
+	if broken != nil {
+		return broken
+	}
 	return nil
 }
 
