@@ -159,7 +159,7 @@ func (s setting) set(into, old *node, path []string) *Problem {
 		into.put(name, changed)
 		return nil
 	default:
-		next := &node{kind: mapping, pos: into.pos, key: into.key}
+		next := &node{kind: mapping, pos: Pos{File: s.origin}, key: Pos{File: s.origin}}
 		if was != nil && was.kind == mapping {
 			next.pos, next.key = was.pos, was.key
 		}

@@ -41,7 +41,11 @@ func (d *decoder) entries(in *node, s section) []entry {
 	one, many := in.get(s.singular), in.get(s.plural)
 	switch {
 	case one.given() && many.given():
-		d.wrongKeyf(many, "keep one of them", "both %s and %s are given", s.singular, s.plural)
+		hint := "keep one of them"
+		if one.key != (Pos{}) {
+			hint += fmt.Sprintf("; %s is at %s", s.singular, one.key)
+		}
+		d.wrongKeyf(many, hint, "both %s and %s are given", s.singular, s.plural)
 		return nil
 	case one.given() && one.kind == list:
 		d.wrongf(one, "write "+s.plural, "%s is a list", s.singular)
