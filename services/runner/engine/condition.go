@@ -20,7 +20,8 @@ func truthy(v any) bool {
 	case string:
 		return v != "" && v != "false"
 	default:
-		return value.Text(v) != "0"
+		n, ok := value.Rational(v)
+		return !ok || n.Sign() != 0
 	}
 }
 

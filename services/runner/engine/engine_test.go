@@ -23,7 +23,7 @@ func after(d time.Duration) time.Time { return t0.Add(d) }
 func template(t testing.TB, v any) *expr.Template {
 	t.Helper()
 	rules := expr.Rules{Sources: map[string]expr.Arg{}}
-	for _, s := range []string{"input", "output", "jobs", "context", "error", "response", "result"} {
+	for _, s := range []string{"input", "output", "jobs", "context", "listener", "error", "response", "result"} {
 		rules.Sources[s] = expr.NoArg
 	}
 	tpl, problems := expr.Compile(v, rules)

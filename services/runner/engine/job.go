@@ -121,7 +121,20 @@ func (s *step) inputScope(def *compose.Job) Scope {
 		scope.Each, scope.Index = parent, index
 	}
 	scope.Error = s.cause(def.ID)
+	scope.ID = InvocationID(s.run.ID, def.ID, s.attemptOf(def.ID))
 	return scope
+}
+
+// attemptOf is the number of the attempt at a job that goes, or of the one to come.
+func (s *step) attemptOf(id string) int {
+	job := s.run.Jobs[id]
+	if job == nil || len(job.Attempts) == 0 {
+		return 1
+	}
+	if a := last(job); a.EndedAt.IsZero() {
+		return a.Number
+	}
+	return len(job.Attempts) + 1
 }
 
 // cause is ${error} of a job that another's failure has led to.

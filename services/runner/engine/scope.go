@@ -14,6 +14,7 @@ import (
 // Scope is what a job's templates may refer to, at one moment of the run. It is not changed by later events.
 type Scope struct {
 	Run      *event.Run
+	ID       string     // of the job's invocation: ${listener.id}
 	Previous string     // the job before in the list: ${output} of an input
 	Output   any        // ${output} of an output
 	Error    any        // ${error}
@@ -74,18 +75,21 @@ func (s Scope) Resolve(ref *expr.Reference) (any, error) {
 		return int64(s.Index), nil
 	case "jobs":
 		return s.job(ref.Path)
+	case "listener":
+		if len(ref.Path) == 1 && ref.Path[0].Name == "id" && s.ID != "" {
+			return s.ID, nil
+		}
 	case "context":
 		return expr.Walk(map[string]any{
 			"run_id":    s.Run.ID,
 			"workflow":  s.Run.Workflow,
 			"timestamp": s.At.UTC().Format(time.RFC3339Nano),
 		}, ref.Path), nil
-	default:
-		if s.Static == nil {
-			return nil, fmt.Errorf("%s is not known here", ref.Source)
-		}
-		return s.Static.Resolve(ref)
 	}
+	if s.Static == nil {
+		return nil, fmt.Errorf("%s is not known here", ref.Source)
+	}
+	return s.Static.Resolve(ref)
 }
 
 // job resolves ${jobs.X…} without decoding the other jobs.

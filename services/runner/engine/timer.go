@@ -112,7 +112,7 @@ func (s *step) moment(def *compose.Job) (time.Time, error) {
 		}
 		d, err := compose.ParseDuration(value.Text(v))
 		if err != nil {
-			return time.Time{}, fmt.Errorf("duration: %w", err)
+			return time.Time{}, fmt.Errorf("the duration is %q, and not milliseconds or an amount with a unit, such as 30s or 2h", value.Text(v))
 		}
 		return s.now.Add(d), nil
 	}
@@ -131,7 +131,7 @@ func (s *step) moment(def *compose.Job) (time.Time, error) {
 func nextMoment(text string, zone *time.Location, now time.Time) (time.Time, error) {
 	t, clock, err := compose.ParseMoment(text)
 	if err != nil {
-		return time.Time{}, fmt.Errorf("%q is no moment: %w", text, err)
+		return time.Time{}, fmt.Errorf("the time is %q, and not a moment such as 2030-01-31T08:00:00Z, 2030-01-31 08:00 or 08:00", text)
 	}
 	if _, err := time.Parse(time.RFC3339Nano, text); err == nil {
 		return t, nil // it names its zone

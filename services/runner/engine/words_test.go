@@ -1,10 +1,16 @@
 package engine_test
 
 import (
+	"encoding/json"
+	"strings"
 	"testing"
 	"time"
 
+	"github.com/google/go-cmp/cmp"
+
 	"github.com/switchbackhq/switchback/pkg/compose"
+	"github.com/switchbackhq/switchback/pkg/event"
+	"github.com/switchbackhq/switchback/pkg/expr"
 	"github.com/switchbackhq/switchback/services/runner/engine"
 )
 
@@ -26,6 +32,12 @@ func TestWhatAFailureSays(t *testing.T) {
 	}{
 		{"the run's time", delay(0), 2 * time.Second, []engine.Event{over}, "the run's timeout of 2s was over before the job was done"},
 		{"the job's time", delay(2 * time.Second), time.Minute, []engine.Event{over}, "the job's timeout of 2s was over before the job was done"},
+		{"no duration", with(func(j *compose.Job) {
+			j.Type, j.Delay = compose.JobDelay, &compose.Delay{Duration: template(t, "soon")}
+		}), 0, nil, `the duration is "soon", and not milliseconds or an amount with a unit, such as 30s or 2h`},
+		{"no moment", with(func(j *compose.Job) {
+			j.Type, j.Delay = compose.JobDelay, &compose.Delay{Time: template(t, "whenever")}
+		}), 0, nil, `the time is "whenever", and not a moment such as 2030-01-31T08:00:00Z, 2030-01-31 08:00 or 08:00`},
 		{"a number for a list", with(func(j *compose.Job) {
 			j.Type, j.ForEach, j.Input = compose.JobForEach, &compose.ForEach{}, template(t, int64(3))
 		}), 0, nil, "the input of a for-each is a list, and this is a number"},
@@ -41,5 +53,46 @@ func TestWhatAFailureSays(t *testing.T) {
 				t.Errorf("error %+v, want %q", run.Error, tc.want)
 			}
 		})
+	}
+}
+
+func TestWhatCountsAsFalse(t *testing.T) {
+	for _, tc := range []struct {
+		when   any
+		status string
+	}{
+		{false, "skipped"},
+		{nil, "skipped"},
+		{"", "skipped"},
+		{"false", "skipped"},
+		{int64(0), "skipped"},
+		{0.0, "skipped"},
+		{json.Number("0.00"), "skipped"},
+		{"0", "running"},
+		{"no", "running"},
+		{[]any{}, "running"},
+		{map[string]any{}, "running"},
+		{-1.5, "running"},
+	} {
+		j := job("a")
+		j.When = expr.Literal(tc.when)
+		run, _ := play(t, world(component(0), j), requested(t0))
+		if got := string(run.Jobs["a"].Status); got != tc.status {
+			t.Errorf("when %#v: %s, want %s", tc.when, got, tc.status)
+		}
+	}
+}
+
+func TestAJobKnowsTheIDOfItsInvocation(t *testing.T) {
+	j := job("a")
+	j.Type, j.Wait = compose.JobWait, &compose.Completion{Kind: compose.CompleteCallback, WaitFor: template(t, "${listener.id}")}
+	j.Retry = compose.Retry{MaxAttempts: 2, Backoff: "fixed"}
+	_, commands := play(t, world(component(0), j), requested(t0))
+	if diff := cmp.Diff([]string{"park r.a until 24h0m0s used 0"}, brief(commands)); diff != "" {
+		t.Errorf("the first attempt (-want +got):\n%s", diff)
+	}
+	_, commands = play(t, world(component(0), j), requested(t0), callback("r.a", 9, event.Failed, ``, after(time.Second)))
+	if got := strings.Join(brief(commands), "; "); !strings.Contains(got, "park r.a.2 until") {
+		t.Errorf("the second attempt: %s", got)
 	}
 }
