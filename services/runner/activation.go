@@ -40,6 +40,8 @@ type activation struct {
 	unsaved   []engine.Event
 	queue     []engine.Command
 	ends      []engine.End // done last: a wait that stands brings its callback here again
+	made      []event.Wait // waits that were made, or may have been, while the run may have gone on elsewhere
+	look      bool         // the document tells whether it has
 
 	acting  map[acting]bool // what this activation has performed
 	results chan performed
@@ -403,6 +405,11 @@ func (a *activation) reload() error {
 	}
 	if run == nil {
 		return &poison{err: fmt.Errorf("run %s has gone", id)}
+	}
+	for _, c := range a.queue { // an id is claimed before what was called back early is given
+		if p, ok := c.(engine.Park); ok {
+			a.made = append(a.made, p.Wait)
+		}
 	}
 	a.unsaved, a.queue, a.saved = nil, nil, nil
 	if err := a.adopt(run, rev); err != nil {

@@ -49,7 +49,7 @@ func (a *activation) stand(w event.Wait, o wait.Options) ([]*event.Callback, err
 	for {
 		early, err := a.r.waits.Park(a.ctx, w, o)
 		held, ok := errors.AsType[*wait.HeldError](err)
-		if !ok || held.Wait.Run != w.Run || engine.Holds(a.run, held.Wait.Job, w.ID) {
+		if !ok || held.Wait.Run != w.Run || !engine.DoneWith(a.run, &held.Wait) {
 			return early, err
 		}
 		o.Over = &held.Wait
@@ -136,7 +136,9 @@ func (a *activation) parkAll(commands int) error {
 		})
 	}
 	making.Wait()
+	a.look = true
 	for i := range all {
+		a.made = append(a.made, all[i].park.Wait)
 		// What came of one before it may have ended its job: then it is among those that are ended at last.
 		if !engine.Wanted(a.run, all[i].park) {
 			continue
@@ -150,6 +152,9 @@ func (a *activation) parkAll(commands int) error {
 
 // endWaits ends what is no longer waited for: the last thing before the message is acknowledged.
 func (a *activation) endWaits() error {
+	if err := a.disown(); err != nil {
+		return err
+	}
 	for len(a.ends) > 0 {
 		n := 1 // of those for one id, each after the other
 		for n < min(len(a.ends), sideBySide) && !slices.ContainsFunc(a.ends[:n], func(e engine.End) bool { return e.Wait.ID == a.ends[n].Wait.ID }) {
@@ -165,6 +170,30 @@ func (a *activation) endWaits() error {
 		a.ends = a.ends[n:]
 	}
 	a.ends = nil
+	return nil
+}
+
+// disown ends waits that were made for nothing: another activation has ended their jobs meanwhile, when they did not stand yet.
+func (a *activation) disown() error {
+	if len(a.made) == 0 {
+		return nil
+	}
+	run := a.run
+	if a.look {
+		now, _, err := a.r.journal.Load(a.ctx, run.ID)
+		if err != nil {
+			return err
+		}
+		if now != nil {
+			run = now
+		}
+	}
+	for _, w := range a.made {
+		if !engine.Holds(run, w.Job, w.ID) && !slices.ContainsFunc(a.ends, func(e engine.End) bool { return e.Wait.ID == w.ID && e.Wait.Job == w.Job }) {
+			a.ends = append(a.ends, engine.End{Wait: w, Used: engine.Used(run, w.ID)})
+		}
+	}
+	a.made, a.look = nil, false
 	return nil
 }
 

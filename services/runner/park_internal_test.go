@@ -10,7 +10,10 @@ import (
 	"time"
 
 	"github.com/switchbackhq/switchback/pkg/bus"
+	"github.com/switchbackhq/switchback/pkg/bus/bustest"
+	"github.com/switchbackhq/switchback/pkg/compose"
 	"github.com/switchbackhq/switchback/pkg/event"
+	"github.com/switchbackhq/switchback/pkg/subject"
 	"github.com/switchbackhq/switchback/services/runner/engine"
 	"github.com/switchbackhq/switchback/services/runner/wait"
 )
@@ -63,7 +66,66 @@ func TestWaitsOfOneRunAreMadeSideBySide(t *testing.T) {
 	if err := a.perform(); err != nil {
 		t.Error(err)
 	}
+	a.made = nil // there is no document that could be looked at
 	if err := a.endWaits(); err != nil {
 		t.Error(err)
+	}
+}
+
+// held keeps the first publish on a subject back until it may go.
+type held struct {
+	wait.Bus
+	on   string
+	seen atomic.Bool
+	come chan struct{} // closed when it has come
+	free chan struct{}
+}
+
+func (h *held) Publish(ctx context.Context, m *bus.Message) (bus.Ack, error) {
+	if m.Subject == h.on && h.seen.CompareAndSwap(false, true) {
+		close(h.come)
+		<-h.free
+	}
+	return h.Bus.Publish(ctx, m)
+}
+
+// TestAWaitThatWasMadeForNothingIsEnded: while one id of a job is still being claimed, the callback for another ends the job, and
+// with it all of its waits, this one too early.
+func TestAWaitThatWasMadeForNothingIsEnded(t *testing.T) {
+	client := bustest.Start(t).Provisioned(bus.Layout{})
+	none := func(string) (string, bool) { return "", false }
+	doc, err := compose.Parse([]byte(`workflow: {id: w, job: {id: any, type: wait, wait_for: [x, y], quorum: 1}}`), none)
+	if err != nil {
+		t.Fatal(err)
+	}
+	r := New(Config{}, Deps{Bus: client, Document: doc, Getenv: none})
+	h := &held{Bus: client, on: subject.Wait("y"), come: make(chan struct{}), free: make(chan struct{})}
+	r.waits = wait.New(h)
+	ctx, cancel := context.WithCancel(t.Context())
+	ended := make(chan error, 1)
+	go func() { ended <- r.Run(ctx) }()
+	defer func() {
+		cancel()
+		if err := <-ended; err != nil {
+			t.Error(err)
+		}
+	}()
+	if _, err := client.PublishRunRequest(ctx, &event.RunRequest{RunID: "r", MsgID: "r", Workflow: "w"}); err != nil {
+		t.Fatal(err)
+	}
+	<-h.come
+	last := func(subj string) (*bus.Stored, error) { return client.Last(ctx, subject.StreamWaits, subj) }
+	bustest.Eventually(t, "the wait for x stands", func() bool { _, err := last(subject.Timer("r.any")); return err == nil })
+	if _, err := client.PublishCallback(ctx, &event.Callback{ID: "x", Outcome: event.Succeeded}); err != nil {
+		t.Fatal(err)
+	}
+	bustest.Eventually(t, "the wait for y is ended", func() bool { _, err := last(subject.Wait("y")); return err == nil })
+	close(h.free)
+	bustest.Eventually(t, "the request is done", func() bool {
+		left, err := client.Backlog(ctx, subject.StreamRuns, subject.ConsumerRunner)
+		return err == nil && left.Pending == 0 && left.Unacknowledged == 0
+	})
+	if e, err := client.Bucket(subject.BucketWaits).Get(ctx, "y"); !errors.Is(err, bus.ErrNotFound) {
+		t.Errorf("a wait for y stands: %+v, %v", e, err)
 	}
 }

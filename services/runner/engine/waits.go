@@ -137,6 +137,26 @@ func Holds(run *event.Run, jobID, waitID string) bool {
 	return false
 }
 
+// DoneWith tells whether a run is known to be done with one of its waits. Of one that a document does not know it is not: the
+// document may be out of date.
+func DoneWith(run *event.Run, w *event.Wait) bool {
+	job := run.Jobs[w.Job]
+	if job == nil || Holds(run, w.Job, w.ID) {
+		return false
+	}
+	for _, a := range job.Attempts {
+		if a.Number != w.Attempt {
+			continue
+		}
+		for _, was := range waits(a) {
+			if was.ID == w.ID {
+				return true
+			}
+		}
+	}
+	return false
+}
+
 // Took gives the job of which a wait was ended by the message at a place: a callback, or a timeout.
 func Took(run *event.Run, seq uint64) (jobID string, ok bool) {
 	for id, job := range run.Jobs {
