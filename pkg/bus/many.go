@@ -10,25 +10,31 @@ import (
 	"github.com/nats-io/nats.go"
 )
 
-// NextMany gives the first n messages on subjects that match, whose sequences are from or later, in order. It reads from any
-// copy of the stream: what was stored a moment ago may be missing, and what was removed a moment ago still be
-// there. Only that there is nothing at all is made sure of.
+// NextMany gives the first n messages on subjects that match, whose sequences are from or later, in order. It sees every
+// write acknowledged before; but what was removed or replaced a moment ago may still be there, before what has replaced it. Most
+// of it is read from any copy of the stream, and what that one does not know yet from its leader.
 func (b *Bus) NextMany(ctx context.Context, stream, filter string, from uint64, n int) ([]*Stored, error) {
 	deadline := time.Now().Add(b.o.PublishTimeout)
 	ctx, cancel := context.WithDeadline(ctx, deadline)
 	defer cancel()
 	many, err := b.nextMany(ctx, stream, filter, max(from, 1), n)
-	if err != nil || len(many) > 0 {
+	if err != nil || len(many) > 0 && !b.replicated(ctx, stream) {
 		return many, err
 	}
-	one, err := b.Next(ctx, stream, filter, from)
-	if errors.Is(err, ErrNotFound) {
-		return nil, nil
+	for len(many) < n { // a copy that lags knows all up to some message
+		if len(many) > 0 {
+			from = many[len(many)-1].Seq + 1
+		}
+		one, err := b.Next(ctx, stream, filter, from)
+		if errors.Is(err, ErrNotFound) {
+			break
+		}
+		if err != nil {
+			return nil, err
+		}
+		many = append(many, one)
 	}
-	if err != nil {
-		return nil, err
-	}
-	return []*Stored{one}, nil
+	return many, nil
 }
 
 func (b *Bus) nextMany(ctx context.Context, stream, filter string, from uint64, n int) ([]*Stored, error) {
