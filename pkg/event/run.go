@@ -56,7 +56,7 @@ type Run struct {
 	Turn *Turn `json:"turn,omitempty"`
 	// EndedBy names the message on whose delivery the run ended.
 	EndedBy string `json:"ended_by,omitempty"`
-	// RetriedBy names the message that made an ended run go on last, and RetriedAt tells when.
+	// RetriedBy names the last message that asked for the run to be tried again, and RetriedAt tells when it went on last.
 	RetriedBy string    `json:"retried_by,omitempty"`
 	RetriedAt time.Time `json:"retried_at,omitzero"`
 	// Version of this document's form.

@@ -1,6 +1,7 @@
 package engine
 
 import (
+	"fmt"
 	"time"
 
 	"github.com/switchbackhq/switchback/pkg/compose"
@@ -10,8 +11,12 @@ import (
 // retry makes an ended run go on: what has completed stays, the rest is run again.
 func (s *step) retry(ev Retried) {
 	switch {
-	case s.run.RetriedBy == s.trigger:
+	case s.retriedSince(ev.Request):
 		s.repeat()
+		return
+	case !s.run.Status.Ended():
+		// It goes already. That is noted, for another runner may have the same message, and come to it after the run's next end.
+		s.changed, s.run.RetriedBy = true, s.trigger
 		return
 	case s.run.Status != event.StatusFailed && s.run.Status != event.StatusCancelled:
 		return
@@ -31,6 +36,13 @@ func (s *step) retry(ev Retried) {
 		s.notify(event.Notice{Event: event.RunStarted})
 	}
 	s.goOn()
+}
+
+// retriedSince tells whether a request to try the run again has been dealt with, or a later one has.
+func (s *step) retriedSince(request uint64) bool {
+	var last uint64
+	_, err := fmt.Sscanf(s.run.RetriedBy, "request:%d", &last)
+	return s.run.RetriedBy == s.trigger || err == nil && last > request
 }
 
 // checkInput does for a run that was given up before it began what is done of others before.

@@ -2,6 +2,7 @@ package engine_test
 
 import (
 	"encoding/json"
+	"fmt"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -108,11 +109,15 @@ func TestEachEndHasItsOwnHook(t *testing.T) {
 		return engine.Acted{Job: "a", Attempt: attempt, Trigger: trigger, At: t0, Err: &engine.Error{Code: "http_500", Message: "no"}}
 	}
 	retried := engine.Retried{Request: 8, Trigger: "request:8", At: t0}
-	for want, events := range map[string][]engine.Event{
-		"r.on-failure":   {requested(t0), failed("request:7", 1)},
-		"r.on-failure.8": {requested(t0), failed("request:7", 1), retried, failed("request:8", 2)},
+	for _, tc := range []struct {
+		want   string
+		events []engine.Event
+	}{
+		{"r.on-failure", []engine.Event{requested(t0), failed("request:7", 1)}},
+		{"r.on-failure", []engine.Event{requested(t0), retried, failed("request:7", 1)}}, // asked for while it went
+		{"r.on-failure.8", []engine.Event{requested(t0), failed("request:7", 1), retried, failed("request:8", 2)}},
 	} {
-		run, commands := play(t, w, events...)
+		run, commands := play(t, w, tc.events...)
 		_, again, err := engine.Advance(w, run, engine.Redelivered{Trigger: run.EndedBy, At: t0})
 		if err != nil {
 			t.Fatal(err)
@@ -124,9 +129,41 @@ func TestEachEndHasItsOwnHook(t *testing.T) {
 					ids = append(ids, start.ID)
 				}
 			}
-			if got := strings.Join(ids, " "); got != want {
-				t.Errorf("asks for %q, want %q", got, want)
+			if got := strings.Join(ids, " "); got != tc.want {
+				t.Errorf("asks for %q, want %q", got, tc.want)
 			}
+		}
+	}
+}
+
+// TestARetryIsDealtWithOnce: two runners may have the message, and one of them come to it later. What the other has acknowledged as nothing
+// to do, because the run goes already, is not done after the run's next end: nobody would carry it on.
+func TestARetryIsDealtWithOnce(t *testing.T) {
+	w := world(component(0), job("a"))
+	fails := func(attempt int, trigger string) engine.Acted {
+		return engine.Acted{Job: "a", Attempt: attempt, Trigger: trigger, At: after(time.Second), Err: &engine.Error{Code: "x", Message: "no"}}
+	}
+	retry := func(n uint64) engine.Retried {
+		return engine.Retried{Request: n, Trigger: fmt.Sprintf("request:%d", n), At: after(time.Second)}
+	}
+	failed := []engine.Event{requested(t0), fails(1, "request:7")}
+	for name, tc := range map[string]struct {
+		events   []engine.Event
+		states   string
+		commands []string
+	}{
+		"it goes again":                   {[]engine.Event{retry(8)}, "running a=running", []string{"act r.a.2 until 24h0m1s"}},
+		"asked for while it goes":         {[]engine.Event{retry(8), retry(9), fails(2, "request:8"), retry(9)}, "failed a=failed", []string{}},
+		"before the one that made it go":  {[]engine.Event{retry(9), fails(2, "request:9"), retry(8)}, "failed a=failed", []string{}},
+		"the message that made it go":     {[]engine.Event{retry(8), retry(9), retry(8)}, "running a=running", []string{"act r.a.2 until 24h0m1s"}},
+		"asked for again after it failed": {[]engine.Event{retry(8), fails(2, "request:8"), retry(9)}, "running a=running", []string{"act r.a.3 until 24h0m1s"}},
+	} {
+		run, commands := play(t, w, slices.Concat(failed, tc.events)...)
+		if got := states(run); got != tc.states {
+			t.Errorf("%s: it is %q, want %q", name, got, tc.states)
+		}
+		if d := cmp.Diff(tc.commands, brief(commands)); d != "" {
+			t.Errorf("%s: %s", name, d)
 		}
 	}
 }

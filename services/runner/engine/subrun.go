@@ -46,7 +46,7 @@ func (s *step) hooks() {
 		return
 	}
 	id := s.run.ID + "." + name
-	if by, ok := strings.CutPrefix(s.run.RetriedBy, "request:"); ok {
+	if by, ok := strings.CutPrefix(s.run.RetriedBy, "request:"); ok && !s.run.RetriedAt.IsZero() {
 		id += "." + by // it has ended before, and each end has its own
 	}
 	s.do(StartRun{ID: id, Workflow: hook.Workflow, Input: input, Definition: s.run.Definition})
