@@ -24,6 +24,8 @@ type ConsumeOptions struct {
 	Stream      string
 	Consumer    string
 	MaxInFlight int // messages held unacknowledged by this call; default 256
+	// Arrived is called for each message before it is processed, one after the other in the order of arrival. It must not wait.
+	Arrived func(d *Delivery)
 }
 
 // restingWorkers is how many goroutines are kept for the messages to come.

@@ -3,6 +3,7 @@ package bus_test
 import (
 	"context"
 	"fmt"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -125,6 +126,41 @@ func TestConsume(t *testing.T) {
 			t.Errorf("delivered up to %d times", got.most())
 		}
 	})
+}
+
+// Arrivals are told of in their order, each before it is processed, though they are processed side by side.
+func TestConsumeTellsOfArrivals(t *testing.T) {
+	b := bustest.Start(t).Provisioned(bus.Layout{})
+	const n = 500
+	callbacks(t, b, "x", n)
+	var mu sync.Mutex
+	var order []uint64
+	var got tally
+	ctx, stop := context.WithCancel(t.Context())
+	err := b.Consume(ctx, bus.ConsumeOptions{
+		Stream: subject.StreamWaits, Consumer: subject.ConsumerRunner,
+		Arrived: func(d *bus.Delivery) {
+			mu.Lock()
+			defer mu.Unlock()
+			order = append(order, d.Seq)
+		},
+	}, func(_ context.Context, d *bus.Delivery) {
+		mu.Lock()
+		_, told := slices.BinarySearch(order, d.Seq)
+		mu.Unlock()
+		if !told {
+			t.Errorf("%d is processed and has not arrived", d.Seq)
+		}
+		if err := d.Ack(); err != nil {
+			t.Errorf("ack: %v", err)
+		}
+		if got.add(d.Subject); got.len() == n {
+			stop()
+		}
+	})
+	if err != nil || len(order) != n || !slices.IsSorted(order) {
+		t.Errorf("%v; told of %d: %v", err, len(order), order)
+	}
 }
 
 // What cannot be processed stays at the server: nothing is fetched beyond the free places, for others to take.

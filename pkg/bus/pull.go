@@ -144,6 +144,9 @@ func (c *consumption) receive(m *nats.Msg) {
 		}
 		return
 	}
+	if c.o.Arrived != nil {
+		c.o.Arrived(d)
+	}
 	c.workers.Go(func() { c.handle(d) })
 }
 

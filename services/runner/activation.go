@@ -7,6 +7,7 @@ import (
 	"slices"
 	"time"
 
+	"github.com/switchbackhq/switchback/pkg/bus"
 	"github.com/switchbackhq/switchback/pkg/event"
 	"github.com/switchbackhq/switchback/pkg/fault"
 	"github.com/switchbackhq/switchback/services/runner/engine"
@@ -24,11 +25,11 @@ type activation struct {
 	abort      context.CancelCauseFunc
 	runID      string
 	trigger    string
-	lastTry    bool // after this delivery, the message is given up
+	request    *bus.Delivery // what has asked for the run, now; nil: something else
+	lastTry    bool          // after this delivery, the message is given up
 	definition *definition
 	world      engine.World
-	saveFirst  bool   // also what begins the run is saved before it is done
-	passed     func() // those behind it may ask for their turn; nil: nobody waits
+	saveFirst  bool // also what begins the run is saved before it is done
 
 	run       *event.Run // as it is, saved or not
 	rev       journal.Revision
@@ -335,6 +336,9 @@ func (a *activation) act(c engine.Act) {
 	}
 	a.acting[name] = true
 	a.flying++
+	if a.request != nil {
+		a.r.arrivals.pass(a.request) // it has its turn or needs none, and what it does may take long
+	}
 	a.performs(c.ID)
 	resolver := a.r.resolver(a.definition)
 	a.r.invocations.Go(func() {

@@ -53,7 +53,7 @@ func (r *Runner) requestLarge(ctx context.Context, d *bus.Delivery, req *event.R
 	if run != nil {
 		a := r.begin(ctx, req.RunID, requestTrigger(d))
 		defer a.end()
-		a.lastTry = d.Deliveries >= r.cfg.MaxDeliveries
+		a.request, a.lastTry = d, d.Deliveries >= r.cfg.MaxDeliveries
 		err = a.again(run, rev, req.Seq, time.Now())
 	} else {
 		if req.Input, err = r.bus.Payload(ctx, req.Object); err != nil {

@@ -63,11 +63,7 @@ func (r *Runner) start(ctx context.Context, d *bus.Delivery, req *event.RunReque
 	}
 	a := r.begin(ctx, req.RunID, requestTrigger(d))
 	defer a.end()
-	a.lastTry = d.Deliveries >= r.cfg.MaxDeliveries
-	if workflow.Concurrency != nil {
-		a.passed = r.arrivals.enter(workflow.ID, req.Seq)
-		defer a.passed()
-	}
+	a.request, a.lastTry = d, d.Deliveries >= r.cfg.MaxDeliveries
 	a.definition = definition
 	if r.tracer != nil {
 		req.Trace = r.traceparent(ctx)
@@ -110,9 +106,6 @@ func (a *activation) again(run *event.Run, rev journal.Revision, seq uint64, now
 	if run.Status == event.StatusRejected { // it has no definition to go on by
 		return a.r.rejected(a.ctx, run, now)
 	}
-	if a.passed != nil && !run.Queued() {
-		a.passed() // it does not ask for its turn any more, and what it does may take long
-	}
 	if err := a.adopt(run, rev); err != nil {
 		return err
 	}
@@ -130,7 +123,7 @@ func (r *Runner) retry(ctx context.Context, d *bus.Delivery, req *event.RunReque
 	}
 	a := r.begin(ctx, req.RunID, requestTrigger(d))
 	defer a.end()
-	a.lastTry = d.Deliveries >= r.cfg.MaxDeliveries
+	a.request, a.lastTry = d, d.Deliveries >= r.cfg.MaxDeliveries
 	if err := a.adopt(run, rev); err != nil {
 		return err
 	}

@@ -208,8 +208,11 @@ func (r *Runner) Run(ctx context.Context) error {
 	group.Go(func() error { r.orphans.run(gctx); return nil })
 	group.Go(func() error {
 		return r.bus.Consume(gctx, bus.ConsumeOptions{
-			Stream: subject.StreamRuns, Consumer: subject.ConsumerRunner, MaxInFlight: r.cfg.MaxConcurrentRuns,
-		}, func(_ context.Context, d *bus.Delivery) { r.deliver(work, d, r.request) })
+			Stream: subject.StreamRuns, Consumer: subject.ConsumerRunner, MaxInFlight: r.cfg.MaxConcurrentRuns, Arrived: r.arrived,
+		}, func(_ context.Context, d *bus.Delivery) {
+			defer r.arrivals.pass(d)
+			r.deliver(work, d, r.request)
+		})
 	})
 	group.Go(func() error {
 		return r.bus.Consume(gctx, bus.ConsumeOptions{

@@ -24,11 +24,11 @@ func (a *activation) ticket(turn event.Turn, limit int) slot.Ticket {
 // acquire asks for the run's turn.
 func (a *activation) acquire(c engine.Acquire) error {
 	t := a.ticket(c.Turn, c.Limit)
-	if a.passed != nil {
-		if err := a.r.arrivals.wait(a.ctx, a.run.Workflow, c.Turn.Request); err != nil {
+	if a.request != nil {
+		if err := a.r.arrivals.wait(a.ctx, a.request); err != nil {
 			return err
 		}
-		defer a.passed()
+		defer a.r.arrivals.pass(a.request)
 	}
 	granted, err := a.r.slots.Acquire(a.ctx, t)
 	if err == nil && !granted && c.Check {

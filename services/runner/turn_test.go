@@ -109,6 +109,18 @@ func TestRunsStartInTheOrderInWhichTheyWereAskedFor(t *testing.T) {
 	}
 }
 
+// TestALargeRequestIsNotOvertaken: its input takes a while to be read.
+func TestALargeRequestIsNotOvertaken(t *testing.T) {
+	b := begin(t, strings.Replace(bounded, "body: {callback", "completion: none\n    body: {callback", 1))
+	b.ask("work", "large", `{"customer":"a","text":`+text("x", 8<<20)+`}`)
+	b.ask("work", "small", `{"customer":"a"}`)
+	b.status("large", event.StatusCompleted)
+	b.status("small", event.StatusCompleted)
+	if got, want := keys(b.called()), []string{"large.ask", "small.ask"}; !slices.Equal(got, want) {
+		t.Errorf("they went in the order %v", got)
+	}
+}
+
 // inQueue waits until so many runs are queued.
 func inQueue(t *testing.T, b *bench, n int) {
 	t.Helper()
