@@ -2,7 +2,6 @@ package engine_test
 
 import (
 	"encoding/json"
-	"flag"
 	"fmt"
 	"math/rand/v2"
 	"slices"
@@ -13,8 +12,6 @@ import (
 	"github.com/switchbackhq/switchback/pkg/event"
 	"github.com/switchbackhq/switchback/services/runner/engine"
 )
-
-var histories = flag.Int("histories", 1000, "random histories to play")
 
 // TestHistories plays random histories: callbacks early, doubled, out of order and late, messages delivered again, two
 // activations of one run at once, crashes after every step. Whatever happens, the run ends, each wait is resumed
@@ -39,8 +36,7 @@ type history struct {
 	seq  uint64
 	late bool // messages come again while they are being worked on
 
-	doc         []byte
-	rev         int
+	stored      stored
 	messages    []*message
 	waits       map[string]event.Wait
 	used        map[string]uint64
@@ -154,12 +150,7 @@ func (h *history) callBack() {
 
 // fire lets time pass until the next wait's is over.
 func (h *history) fire() {
-	var next event.Wait
-	for _, w := range h.waits {
-		if next.ID == "" || w.Deadline.Before(next.Deadline) || w.Deadline.Equal(next.Deadline) && w.ID < next.ID {
-			next = w
-		}
-	}
+	next := earliest(h.waits)
 	if next.Deadline.After(h.now) {
 		h.now = next.Deadline
 	}
@@ -199,17 +190,6 @@ func (h *history) ack(a *activation) {
 	h.drop(a)
 }
 
-func (h *history) load() *event.Run {
-	if h.doc == nil {
-		return nil
-	}
-	run := new(event.Run)
-	if err := json.Unmarshal(h.doc, run); err != nil {
-		h.t.Errorf("load: %v", err)
-	}
-	return run
-}
-
 // deliver begins an activation, as the runner does.
 func (h *history) deliver(m *message) {
 	m.held++
@@ -217,45 +197,30 @@ func (h *history) deliver(m *message) {
 	a := &activation{message: m, acting: map[string]bool{}}
 	h.activations = append(h.activations, a)
 	h.note("%s is delivered", m.trigger)
-	if m.run && h.doc != nil {
-		a.run, a.rev = h.load(), h.rev
+	if m.run && h.stored.doc != nil {
+		a.run, a.rev = h.stored.load(h.t), h.stored.rev
 		h.apply(a, engine.Redelivered{Trigger: m.trigger, At: h.now})
 		return
 	}
 	if m.callback != nil {
-		if _, stands := h.waits[m.callback.ID]; !stands && (m.deliveries == 1 || h.doc == nil) {
+		if _, stands := h.waits[m.callback.ID]; !stands && (m.deliveries == 1 || h.stored.doc == nil) {
 			h.ack(a) // nobody waits: whoever makes the wait will find it
 			return
 		}
 	}
-	a.run, a.rev = h.load(), h.rev
+	a.run, a.rev = h.stored.load(h.t), h.stored.rev
 	h.apply(a, m.ev())
 }
 
 // activation is the model of the runner's.
 type activation struct {
+	carried
+
 	message *message
-	run     *event.Run
-	rev     int
-	unsaved []engine.Event
-	queue   []engine.Command
-	ends    []engine.End
-	flying  []engine.Act
 	acting  map[string]bool
 }
 
-func (h *history) apply(a *activation, ev engine.Event) {
-	run, commands, err := engine.Advance(h.w, a.run, ev)
-	if err != nil {
-		h.t.Errorf("%T: %v", ev, err)
-		return
-	}
-	if run != a.run {
-		a.unsaved = append(a.unsaved, ev)
-		a.run = run
-	}
-	a.queue = append(a.queue, commands...)
-}
+func (h *history) apply(a *activation, ev engine.Event) { a.apply(h.t, h.w, ev) }
 
 func (h *history) step(a *activation) {
 	switch {
@@ -320,7 +285,7 @@ func (h *history) command(a *activation, c engine.Command) {
 
 // unrecorded checks that no request is made whose response is recorded already.
 func (h *history) unrecorded(c engine.Act) {
-	run := h.load()
+	run := h.stored.load(h.t)
 	if run == nil || h.late {
 		return // a message that comes again too early may repeat what was recorded a moment ago
 	}
@@ -355,43 +320,22 @@ func (h *history) park(a *activation, c engine.Park) {
 }
 
 func (h *history) save(a *activation) {
-	if a.rev == h.rev {
-		data, err := json.Marshal(a.run)
-		if err != nil {
-			h.t.Errorf("save: %v", err)
-		}
-		h.check(data)
-		h.doc, h.rev = data, h.rev+1
-		a.rev, a.unsaved = h.rev, nil
-		h.note("%s saves %d: %s", a.message.trigger, h.rev, states(a.run))
+	before := h.stored.load(h.t)
+	if !a.save(h.t, h.w, &h.stored, engine.Redelivered{Trigger: a.message.trigger, At: h.now}) {
+		h.note("%s comes second", a.message.trigger)
 		return
 	}
-	events := a.unsaved
-	if _, first := events[0].(engine.Requested); first {
-		events = events[1:]
-	}
-	h.note("%s comes second", a.message.trigger)
-	a.unsaved, a.queue = nil, nil
-	a.run, a.rev = h.load(), h.rev
-	for _, ev := range events {
-		h.apply(a, ev)
-	}
-	h.apply(a, engine.Redelivered{Trigger: a.message.trigger, At: h.now})
+	h.note("%s saves %d: %s", a.message.trigger, h.stored.rev, states(a.run))
+	h.check(before, h.stored.load(h.t))
 }
 
 // check compares a document with the one before: what was decided stays.
-func (h *history) check(data []byte) {
-	before := h.load()
+func (h *history) check(before, after *event.Run) {
 	if before == nil {
 		return
 	}
 	if before.Status.Ended() {
 		h.t.Errorf("an ended run is saved again")
-	}
-	var after event.Run
-	if err := json.Unmarshal(data, &after); err != nil {
-		h.t.Errorf("save: %v", err)
-		return
 	}
 	for id, was := range before.Jobs {
 		is := after.Jobs[id]
@@ -406,7 +350,7 @@ func (h *history) check(data []byte) {
 
 // finish checks the end: the run has ended, every success comes of exactly one callback, and nothing is left.
 func (h *history) finish() {
-	run := h.load()
+	run := h.stored.load(h.t)
 	if run == nil || !run.Status.Ended() {
 		h.t.Errorf("nothing is left to do, and the run is %+v", run)
 		return
