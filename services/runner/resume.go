@@ -196,7 +196,7 @@ func (r *Runner) timeout(ctx context.Context, d *bus.Delivery) error {
 	a := r.begin(ctx, w.Run, "timeout:"+strconv.FormatUint(d.Seq, 10))
 	defer a.end()
 	a.lastTry = d.Deliveries >= r.cfg.MaxDeliveries
-	changed, err := a.resume(w.Run, engine.Expired{ID: w.ID, Seq: d.Seq, Trigger: a.trigger, At: now})
+	changed, err := a.resume(w.Run, engine.Expired{ID: w.ID, Seq: d.Seq, Rung: w.Deadline.IsZero(), Trigger: a.trigger, At: now})
 	if changed && !w.Timer {
 		r.metrics.timeouts.Inc()
 	}

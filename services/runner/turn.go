@@ -23,19 +23,7 @@ func (a *activation) ticket(turn event.Turn, limit int) slot.Ticket {
 
 // acquire asks for the run's turn.
 func (a *activation) acquire(c engine.Acquire) error {
-	t := a.ticket(c.Turn, c.Limit)
-	if a.request != nil {
-		if err := a.r.arrivals.wait(a.ctx, a.request); err != nil {
-			return err
-		}
-		defer a.r.arrivals.pass(a.request)
-	}
-	granted, err := a.r.slots.Acquire(a.ctx, t)
-	if err == nil && !granted && c.Check {
-		if err = a.r.slots.Check(a.ctx, t.Group, a.r.holdsTurn); err == nil {
-			granted, err = a.r.slots.Acquire(a.ctx, t)
-		}
-	}
+	granted, err := a.asks(c)
 	if err != nil {
 		return fmt.Errorf("the turn of run %s: %w", a.run.ID, err)
 	}
@@ -43,6 +31,24 @@ func (a *activation) acquire(c engine.Acquire) error {
 		return a.apply(engine.NotYet{Trigger: a.trigger, At: time.Now()})
 	}
 	return a.apply(engine.Granted{Turn: c.Turn, Trigger: a.trigger, At: time.Now()})
+}
+
+func (a *activation) asks(c engine.Acquire) (granted bool, err error) {
+	t := a.ticket(c.Turn, c.Limit)
+	if c.Rung {
+		return a.r.slots.Rung(a.ctx, t)
+	}
+	if a.request != nil {
+		if err := a.r.arrivals.wait(a.ctx, a.request); err != nil {
+			return false, err
+		}
+		defer a.r.arrivals.pass(a.request)
+	}
+	granted, err = a.r.slots.Acquire(a.ctx, t)
+	if err == nil && !granted && c.Check {
+		err = a.r.slots.Check(a.ctx, t.Group, a.r.holdsTurn)
+	}
+	return granted, err
 }
 
 // holdsTurn tells whether a run still has the turn that it was given.

@@ -178,12 +178,24 @@ func TestALostTurnIsTakenBack(t *testing.T) {
 	b := begin(t, bounded)
 	b.ask("work", "first", `{}`)
 	run := b.await("first", "waiting for its callback", func(r *event.Run) bool { return len(r.Jobs) == 1 && r.Jobs["ask"].Status == event.StatusWaiting })
-	leaveBehind(t, b, run, time.Minute)
+	leaveBehind(t, b, run, fmt.Sprintf(`{"run":"lost","number":1,"since":%q}`, time.Now().Add(-time.Minute).Format(time.RFC3339)))
 	b.callback("first.ask", event.Succeeded, `{}`)
 	b.status("first", event.StatusCompleted)
 	b.ask("work", "next", `{}`)
 	b.await("next", "queued", queued)
-	ring(t, b, "next") // as its own timer does after a while
+	look(t, b, "next") // as its own timer does after a while
+	b.await("next", "going", func(r *event.Run) bool { return len(r.Jobs) == 1 })
+}
+
+// TestARingThatIsLostIsRungAgain: it is kept for three days, and no runner may have been there.
+func TestARingThatIsLostIsRungAgain(t *testing.T) {
+	b := begin(t, bounded)
+	b.ask("work", "first", `{}`)
+	run := b.await("first", "waiting for its callback", func(r *event.Run) bool { return len(r.Jobs) == 1 && r.Jobs["ask"].Status == event.StatusWaiting })
+	b.ask("work", "next", `{}`)
+	b.await("next", "queued", queued)
+	leaveBehind(t, b, run, `{"run":"next","number":1,"rung":true}`)
+	look(t, b, "next") // asks for the ring, which starts it
 	b.await("next", "going", func(r *event.Run) bool { return len(r.Jobs) == 1 })
 }
 
@@ -195,7 +207,7 @@ func TestAQueuedRunOutlivesAnotherThatCannotBeRead(t *testing.T) {
 	if _, err := b.bus.Bucket(subject.BucketRuns).Put(t.Context(), "lost", []byte("neither JSON nor a run"), 0); err != nil {
 		t.Fatal(err)
 	}
-	leaveBehind(t, b, run, time.Minute)
+	leaveBehind(t, b, run, fmt.Sprintf(`{"run":"lost","number":1,"since":%q}`, time.Now().Add(-time.Minute).Format(time.RFC3339)))
 	b.ask("work", "next", `{}`)
 	b.await("next", "queued", queued)
 	timer := func() (seq uint64) {
@@ -206,28 +218,29 @@ func TestAQueuedRunOutlivesAnotherThatCannotBeRead(t *testing.T) {
 	}
 	bustest.Eventually(t, "its timer", func() bool { return timer() > 0 })
 	before := timer()
-	ring(t, b, "next")
+	look(t, b, "next")
 	bustest.Eventually(t, "it looks again later", func() bool { return timer() > before })
 }
 
-// leaveBehind puts a turn of a run that there is not into the place of the run's group.
-func leaveBehind(t *testing.T, b *bench, run *event.Run, age time.Duration) {
+// leaveBehind puts another turn into the place of the run's group.
+func leaveBehind(t *testing.T, b *bench, run *event.Run, turn string) {
 	t.Helper()
 	group := slot.Group(run.Workflow, run.Turn.Key)
 	m, err := b.bus.Last(t.Context(), "KV_slots", subject.SlotHolders(group))
 	if err != nil {
 		t.Fatal(err)
 	}
-	data := fmt.Sprintf(`{"holders":[{"run":"first","number":1},{"run":"lost","number":1,"since":%q}]}`, time.Now().Add(-age).Format(time.RFC3339))
+	data := `{"holders":[{"run":"first","number":1},` + turn + `]}`
 	if _, err := b.bus.Publish(t.Context(), &bus.Message{Subject: m.Subject, Data: []byte(data)}); err != nil {
 		t.Fatal(err)
 	}
 }
 
-func ring(t *testing.T, b *bench, run string) {
+// look is the end of the timer by which a queued run looks at its turn.
+func look(t *testing.T, b *bench, run string) {
 	t.Helper()
 	id := engine.TurnID(run, 1)
-	data := fmt.Sprintf(`{"id":%q,"run":%q,"timer":true}`, id, run)
+	data := fmt.Sprintf(`{"id":%q,"run":%q,"deadline":%q,"timer":true}`, id, run, time.Now().Format(time.RFC3339))
 	if _, err := b.bus.Publish(t.Context(), &bus.Message{Subject: subject.Timeout(id), Data: []byte(data)}); err != nil {
 		t.Fatal(err)
 	}

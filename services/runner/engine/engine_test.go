@@ -112,7 +112,11 @@ func brief(commands []engine.Command) []string {
 		case engine.End:
 			out = append(out, fmt.Sprintf("end %s used %d", c.Wait.ID, c.Used))
 		case engine.Acquire:
-			out = append(out, fmt.Sprintf("acquire %d of %d", c.Turn.Number, c.Limit))
+			asks := fmt.Sprintf("acquire %d of %d", c.Turn.Number, c.Limit)
+			if c.Rung {
+				asks += ", rung for"
+			}
+			out = append(out, asks)
 		case engine.Release:
 			out = append(out, fmt.Sprintf("release %d", c.Turn.Number))
 		case engine.Finish:

@@ -72,10 +72,12 @@ type CalledBack struct {
 	At       time.Time
 }
 
-// Expired is the end of a wait's or a timer's time. Seq is the place of the message that says so.
+// Expired is the end of a wait's or a timer's time. Seq is the place of the message that says so. Rung: it is the run's turn,
+// and somebody says that it has come.
 type Expired struct {
 	ID      string
 	Seq     uint64
+	Rung    bool
 	Trigger string
 	At      time.Time
 }

@@ -27,11 +27,12 @@ func isTurn(id, runID string) bool {
 }
 
 // Acquire asks for the run's turn; the answer is Granted or NotYet. Check: make sure as well that those who have their
-// turn still go.
+// turn still go. Rung: somebody has rung because it has come.
 type Acquire struct {
 	Turn  event.Turn
 	Limit int
 	Check bool
+	Rung  bool
 }
 
 // Release gives a turn back, or the place in the queue.
@@ -130,11 +131,11 @@ func (s *step) turnTimer() event.Wait {
 }
 
 // look asks for the run's turn again, because somebody has rung or because it is time to.
-func (s *step) look() {
+func (s *step) look(rung bool) {
 	switch {
 	case s.run.Turn == nil:
 	case s.run.Queued():
-		s.do(Acquire{Turn: *s.run.Turn, Limit: s.workflow.Concurrency.Limit, Check: true})
+		s.do(Acquire{Turn: *s.run.Turn, Limit: s.workflow.Concurrency.Limit, Check: true, Rung: rung})
 	case s.run.Status.Ended():
 		s.do(Release{Turn: *s.run.Turn})
 	}

@@ -25,6 +25,11 @@ func TestTurns(t *testing.T) {
 	look := func(at time.Time) engine.Expired {
 		return engine.Expired{ID: engine.TurnID("r", 1), Seq: 30, Trigger: "timeout:30", At: at}
 	}
+	ring := func(at time.Time) engine.Expired {
+		ev := look(at)
+		ev.Rung = true
+		return ev
+	}
 	rung := func(at time.Time) engine.Granted {
 		return engine.Granted{Turn: event.Turn{Number: 1}, Trigger: "timeout:30", At: at}
 	}
@@ -65,8 +70,17 @@ func TestTurns(t *testing.T) {
 			"waiting",
 			[]string{"sleep r..turn until 30s"},
 		},
-		"a ring makes it look": {
+		"its timer makes it look": {
 			plain, []engine.Event{requested(t0), look(after(second))}, "waiting", []string{"acquire 1 of 2"},
+		},
+		"a ring brings its turn": {
+			plain, []engine.Event{requested(t0), ring(after(second))}, "waiting", []string{"acquire 1 of 2, rung for"},
+		},
+		"not the ring for an earlier turn: that is given back": {
+			plain,
+			[]engine.Event{requested(t0), granted(1, t0), failed, retried, ring(after(3 * second))},
+			"waiting a=failed",
+			[]string{"release 1"},
 		},
 		"a ring when it goes already changes nothing": {
 			plain, []engine.Event{requested(t0), granted(1, after(second)), look(after(2 * second))}, "running a=running", []string{},

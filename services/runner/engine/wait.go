@@ -305,8 +305,9 @@ func (s *step) actionScope(def *compose.Job, job *event.Job, a *event.Attempt, r
 // expired takes the end of a wait's or a timer's time.
 func (s *step) expired(ev Expired) {
 	if isTurn(ev.ID, s.run.ID) {
-		if s.run.EndedBy != s.trigger { // else repeat gives the turn back
-			s.look()
+		// Repeat gives the turn back of a run that this message has ended, and that of an earlier turn's message.
+		if t := s.run.Turn; t != nil && ev.ID == TurnID(s.run.ID, t.Number) && s.run.EndedBy != s.trigger {
+			s.look(ev.Rung)
 		}
 		s.repeat()
 		return
@@ -409,7 +410,7 @@ func (s *step) repeat() {
 	turn := s.run.Turn
 	switch {
 	case turn != nil && turn.Trigger == s.trigger:
-		s.look()
+		s.look(false)
 	case turn != nil && turn.Number > 1:
 		s.leaveEarlier()
 	}
