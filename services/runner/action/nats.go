@@ -62,12 +62,17 @@ func (p *Performer) message(ctx context.Context, inv *invocation, scope engine.A
 	if timeout == 0 {
 		timeout = defaultRequestTimeout
 	}
+	whole := ctx
 	ctx, cancel := context.WithTimeout(ctx, timeout)
 	defer cancel()
 	ctx, end := p.beginMessage(ctx, inv, modeRequest, subject, header)
 	answer, err := p.o.NATS.Request(ctx, subject, header, data)
 	if errors.Is(err, context.DeadlineExceeded) {
-		err = &engine.Error{Code: CodeTimeout, Message: fmt.Sprintf("nobody answered on %s within %s", subject, timeout)}
+		silence := &engine.Error{Code: CodeTimeout, Message: "nobody answered on " + subject}
+		if whole.Err() == nil { // it is this request's own time
+			silence.Message += " within " + timeout.String()
+		}
+		err = silence
 	}
 	end(err)
 	if err != nil {

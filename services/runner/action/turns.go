@@ -11,7 +11,8 @@ import (
 )
 
 // turns lets requests go as a rate says: never more in any span of its length. A token bucket (golang.org/x/time/rate) lets up to
-// twice as many go in one, what it has saved and what comes meanwhile, which is what services refuse.
+// twice as many go in one, what it has saved and what comes meanwhile, which is what services refuse. They count what arrives, and the
+// first request over a new connection arrives later than the others: the spans are a little longer for that.
 type turns struct {
 	of   string
 	rate compose.Rate
@@ -20,6 +21,8 @@ type turns struct {
 	sent []time.Time // the last ones, at most as many as may go in a span
 	next int         // the oldest of them
 }
+
+const longestSlack = 100 * time.Millisecond
 
 // take waits for a turn. One that would come after ctx has ended is told at once.
 func (t *turns) take(ctx context.Context) error {
@@ -48,7 +51,7 @@ func (t *turns) reserve(ctx context.Context) (time.Time, error) {
 		t.sent = append(t.sent, at)
 		return at, nil
 	}
-	if free := t.sent[t.next].Add(t.rate.Per); free.After(at) {
+	if free := t.sent[t.next].Add(t.rate.Per + min(t.rate.Per/20, longestSlack)); free.After(at) {
 		at = free
 	}
 	if end, ok := ctx.Deadline(); ok && at.After(end) {
