@@ -105,7 +105,7 @@ func run[S any, P interface {
 		return err
 	}
 	common := P(&s).common()
-	common.NATS.URL, common.AdminAddr = "nats://127.0.0.1:4222", service.AdminAddr
+	common.NATS.URL, common.AdminAddr = DefaultNATS, service.AdminAddr
 	common.NATS.InboxPrefix = "_INBOX_" + service.Name
 	given, err := f.given()
 	if err != nil {

@@ -28,6 +28,9 @@ type Settings struct {
 
 func (s *Settings) common() *Settings { return s }
 
+// DefaultNATS is where NATS is looked for.
+const DefaultNATS = "nats://127.0.0.1:4222"
+
 // NATS says where it is, and who we are to it.
 type NATS struct {
 	URL         string          `koanf:"url"`

@@ -46,6 +46,12 @@ type Options struct {
 	Probe []string
 }
 
+// Defaults of Options.
+const (
+	DefaultMaxInline = 512 << 10
+	DefaultMaxObject = 64 << 20
+)
+
 // Bus is a connection. It is safe for concurrent use.
 type Bus struct {
 	o         Options
@@ -85,10 +91,10 @@ func Connect(ctx context.Context, o Options) (*Bus, error) {
 		o.KeepCallbacks = 72 * time.Hour
 	}
 	if o.MaxInline == 0 {
-		o.MaxInline = 512 << 10
+		o.MaxInline = DefaultMaxInline
 	}
 	if o.MaxObject == 0 {
-		o.MaxObject = 64 << 20
+		o.MaxObject = DefaultMaxObject
 	}
 	if o.URL == "" {
 		o.URL = nats.DefaultURL

@@ -29,6 +29,9 @@ type Layout struct {
 	EdgeMaxBytes int64 // what it holds at most, 1 GiB; then the listener answers 503
 }
 
+// DefaultLayout gives the defaults.
+func DefaultLayout() Layout { return Layout{}.withDefaults() }
+
 func (l Layout) withDefaults() Layout {
 	set := func(d *time.Duration, def time.Duration) {
 		if *d == 0 {

@@ -41,7 +41,8 @@ type Config struct {
 	Idle bool `koanf:"idle"`
 }
 
-const defaultLeaseTTL = 15 * time.Second
+// DefaultLeaseTTL is how long the tunnels of a process that died stay with it, where nothing is set.
+const DefaultLeaseTTL = 15 * time.Second
 
 // Deps is what a Gateway works with.
 type Deps struct {
@@ -89,7 +90,7 @@ func New(c Config, d Deps) (*Gateway, error) {
 		d.Getenv = os.LookupEnv
 	}
 	if c.LeaseTTL == 0 {
-		c.LeaseTTL = defaultLeaseTTL
+		c.LeaseTTL = DefaultLeaseTTL
 	}
 	if c.LeaseTTL < leastTTL || c.ProbeInterval < 0 {
 		return nil, fault.New(fault.Usage, "the gateway's lease_ttl must be 2s or more, and probe_interval not below zero", "")

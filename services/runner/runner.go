@@ -22,6 +22,7 @@ import (
 	"github.com/switchbackhq/switchback/pkg/workers"
 	"github.com/switchbackhq/switchback/services/runner/action"
 	"github.com/switchbackhq/switchback/services/runner/address"
+	"github.com/switchbackhq/switchback/services/runner/engine"
 	"github.com/switchbackhq/switchback/services/runner/journal"
 	"github.com/switchbackhq/switchback/services/runner/server"
 	"github.com/switchbackhq/switchback/services/runner/slot"
@@ -55,12 +56,18 @@ type Config struct {
 	AllowHTTPServer bool `koanf:"allow_http_server"`
 }
 
+// DefaultConfig gives the defaults.
+func DefaultConfig() Config { return Config{}.withDefaults() }
+
 func (c Config) withDefaults() Config {
 	if c.MaxConcurrentRuns == 0 {
 		c.MaxConcurrentRuns = 256
 	}
 	if c.KeepRuns == 0 {
 		c.KeepRuns = 7 * 24 * time.Hour
+	}
+	if c.WaitTimeout == 0 {
+		c.WaitTimeout = engine.DefaultWaitTimeout
 	}
 	if c.GatewayWait == 0 {
 		c.GatewayWait = time.Minute

@@ -35,7 +35,8 @@ type Settings struct {
 	Memory int64 `koanf:"memory"`
 }
 
-const defaultMemory = 512
+// DefaultMemory is the most that a container may take where nothing is set, in MiB.
+const DefaultMemory = 512
 
 func (s Settings) withDefaults() Settings {
 	or := func(to *string, value string) {
@@ -47,7 +48,7 @@ func (s Settings) withDefaults() Settings {
 	or(&s.GatewayImage, "switchback-gateway:"+version())
 	or(&s.CloudflaredImage, "cloudflare/cloudflared:latest")
 	if s.Memory <= 0 {
-		s.Memory = defaultMemory
+		s.Memory = DefaultMemory
 	}
 	return s
 }

@@ -18,12 +18,12 @@ type Keeper struct {
 	Target  func(ctx context.Context) error             // whether something listens on the local port
 	Changed func(s Status)                              // told of every change, from one goroutine
 	Log     *slog.Logger
-	Every   time.Duration // how often a tunnel that is up is probed; zero: 30 s
+	Every   time.Duration // how often a tunnel that is up is probed; zero: ProbeEvery
 }
 
 // Bounds of a keeper.
 const (
-	probeEvery   = 30 * time.Second
+	ProbeEvery   = 30 * time.Second
 	probeFirst   = 250 * time.Millisecond // while a new URL is not proved: doubling
 	probeSlowest = 10 * time.Second
 	targetEvery  = 5 * time.Second
@@ -110,7 +110,7 @@ func (r *keeping) hold(ctx context.Context) error {
 		every: r.Every, last: time.Now(),
 	}
 	if w.every <= 0 {
-		w.every = probeEvery
+		w.every = ProbeEvery
 	}
 	go func() { w.ended <- r.drive(ctx, w.seen) }()
 	probes := time.NewTimer(w.every)
