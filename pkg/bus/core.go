@@ -45,6 +45,9 @@ func (b *Bus) NotifyJSON(subj string, v JSON) error {
 }
 
 func (b *Bus) notify(o *outgoing) error {
+	if len(o.msg.Subject) > maxSubject {
+		return ErrSubject
+	}
 	if err := b.nc.PublishMsg(&o.msg); err != nil {
 		return b.publishError(err, o.msg.Subject)
 	}
@@ -64,6 +67,9 @@ func (b *Bus) Request(ctx context.Context, subj string, h Header, data []byte) (
 		var cancel context.CancelFunc
 		ctx, cancel = context.WithTimeout(ctx, b.o.PublishTimeout)
 		defer cancel()
+	}
+	if len(subj) > maxSubject {
+		return nil, ErrSubject
 	}
 	o := takeOutgoing(subj, data)
 	defer o.giveBack()

@@ -9,6 +9,8 @@ import (
 var (
 	// ErrNotFound says that there is no such message or key.
 	ErrNotFound error = fault.New(fault.NotFound, "not found", "")
+	// ErrSubject says that a subject or key is too long to be sent. It is no better the next time.
+	ErrSubject error = fault.New(fault.Internal, "the subject is too long for NATS, which would close the connection", "use shorter ids")
 	// ErrConflict says that an expectation was not met: nothing was stored.
 	ErrConflict error = fault.New(fault.Conflict, "changed by someone else meanwhile", "")
 )

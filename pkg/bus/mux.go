@@ -123,8 +123,14 @@ func (s *slot) next(ctx context.Context) (*nats.Msg, error) {
 	}
 }
 
+// maxSubject is what fits, with a reply's address and the sizes, into the 4 KiB that a server takes for a line.
+const maxSubject = 3 << 10
+
 // borrow takes a slot, waiting for one when all are in use, and addresses m's answer to it.
 func (x *mux) borrow(ctx context.Context, m *nats.Msg, deadline time.Time) (*slot, error) {
+	if len(m.Subject) > maxSubject {
+		return nil, ErrSubject
+	}
 	s, err := x.take(ctx, deadline)
 	if err != nil {
 		return nil, err

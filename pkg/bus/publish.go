@@ -146,6 +146,8 @@ func undecided(err error) bool {
 
 func (b *Bus) publishError(err error, subj string) error {
 	switch {
+	case errors.Is(err, ErrSubject):
+		return err
 	case isAPI(err, codeWrongLast):
 		return ErrConflict
 	case errors.Is(err, nats.ErrMaxPayload), isAPI(err, codeTooLarge), isAPI(err, codeHeaderTooLarge):

@@ -267,6 +267,8 @@ func (b *Bus) api(ctx context.Context, name string, request, response any, deadl
 
 func (b *Bus) readError(err error, stream, subj string) error {
 	switch {
+	case errors.Is(err, ErrSubject):
+		return err
 	case isAPI(err, codeNoStream):
 		return fault.Wrap(err, fault.Unavailable, "there is no stream "+stream, "run `switchback provision`")
 	case errors.Is(err, context.Canceled), errors.Is(err, context.DeadlineExceeded):

@@ -13,6 +13,7 @@ import (
 
 	"github.com/switchbackhq/switchback/pkg/bus"
 	"github.com/switchbackhq/switchback/pkg/bus/bustest"
+	"github.com/switchbackhq/switchback/pkg/event"
 	"github.com/switchbackhq/switchback/pkg/fault"
 	"github.com/switchbackhq/switchback/pkg/subject"
 )
@@ -145,6 +146,32 @@ func TestReadsAreUpToDate(t *testing.T) {
 		})
 	}
 	wg.Wait()
+}
+
+// A server closes the connection over a line of more than 4 KiB, and all that goes on it ends with it.
+func TestTooLongASubjectIsNotSent(t *testing.T) {
+	everywhere(t, func(t *testing.T, b *bus.Bus, _ string) {
+		t.Helper()
+		ctx, k, long := t.Context(), b.Bucket(subject.BucketRuns), strings.Repeat("x", 5000)
+		_, get := k.Get(ctx, long)
+		_, create := k.Create(ctx, long, nil, 0)
+		_, publish := b.PublishCallback(ctx, &event.Callback{ID: long})
+		_, request := b.Request(ctx, subject.Callback(long), nil, nil)
+		for name, err := range map[string]error{
+			"get": get, "create": create, "publish": publish, "request": request, "notify": b.Notify(subject.Callback(long), nil, nil),
+		} {
+			// Of a replicated stream the leader is asked, with the key in the request and not in its subject.
+			if !errors.Is(err, bus.ErrSubject) && (name != "get" || !errors.Is(err, bus.ErrNotFound)) {
+				t.Errorf("%s: %.200v", name, err)
+			}
+		}
+		if _, err := k.Create(ctx, strings.Repeat("y", 1024), nil, 0); err != nil {
+			t.Errorf("the longest id: %v", err)
+		}
+		if !b.Connected() {
+			t.Error("the connection is closed")
+		}
+	})
 }
 
 func TestBucket(t *testing.T) {

@@ -189,6 +189,17 @@ func Valid(subject string) bool {
 	return true
 }
 
+// NATS closes the connection of a client that sends too long a subject, so ids are bounded. They are counted in bytes, escaped.
+const (
+	// MaxID is the longest id of a callback, and so of a wait.
+	MaxID = 1024
+	// MaxRunID is the longest id of a run: what its jobs wait for begins with it.
+	MaxRunID = 512
+)
+
+// Long tells whether an id is longer than so many bytes when it is escaped.
+func Long(id string, most int) bool { return len(id) > most || len(Escape(id)) > most }
+
 // Escape writes an id as subject tokens: its tokens are split at ".", within a token every
 // byte outside A-Z a-z 0-9 _ - is written =HH (hex, upper case), and an empty token is "=".
 func Escape(id string) string {

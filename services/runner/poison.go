@@ -110,6 +110,9 @@ func (r *Runner) bury(ctx context.Context, m *bus.Stored, reason error) error {
 	if plain, err := subject.Unescape(id); err == nil {
 		id = plain
 	}
+	if subject.Long(id, subject.MaxID) {
+		id = "long"
+	}
 	_, err = r.bus.Publish(ctx, &bus.Message{
 		Subject: subject.Dead(kind, id), Data: data, Header: bus.Header{subject.HeaderReason: firstLine(reason)},
 		MsgID: fmt.Sprintf("%s:%d", m.Subject, m.Seq),

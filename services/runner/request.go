@@ -16,6 +16,7 @@ import (
 
 	"github.com/switchbackhq/switchback/pkg/bus"
 	"github.com/switchbackhq/switchback/pkg/event"
+	"github.com/switchbackhq/switchback/pkg/subject"
 	"github.com/switchbackhq/switchback/pkg/value"
 	"github.com/switchbackhq/switchback/services/runner/engine"
 	"github.com/switchbackhq/switchback/services/runner/journal"
@@ -26,6 +27,10 @@ func (r *Runner) request(ctx context.Context, d *bus.Delivery) error {
 	req, err := bus.DecodeRunRequest(&d.Stored)
 	if err != nil {
 		return r.reject(ctx, d, &event.RunRequest{Workflow: d.Subject, Seq: d.Seq, RequestedAt: d.Time}, err)
+	}
+	if subject.Long(req.RunID, subject.MaxRunID) || subject.Long(req.Parent, subject.MaxID) {
+		req.RunID, req.Parent = "", ""
+		return r.reject(ctx, d, req, fmt.Errorf("a run's id has %d bytes at most, and this one is longer", subject.MaxRunID))
 	}
 	if req.Retry {
 		return r.retry(ctx, d, req)

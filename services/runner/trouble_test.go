@@ -44,6 +44,55 @@ func TestAPoisonedRunIsPutAside(t *testing.T) {
 	}
 }
 
+// TestLongIDsAreTurnedDown: NATS closes the connection of whoever sends too long a subject, and all runs would stop with it.
+func TestLongIDsAreTurnedDown(t *testing.T) {
+	b := &bench{t: t, bus: connect(t, bustest.Start(t)), config: runner.Config{MaxDeliveries: 2}}
+	b.stop = b.start(`
+workflows:
+  wait: {job: {id: ask, type: wait, wait_for: "${input.id}"}}
+  self: {job: {id: s, type: workflow, workflow: other}}
+  other: {job: {id: s, type: workflow, workflow: self}}
+`)
+	long := strings.Repeat("x", 3500)
+	b.ask("wait", "patient", `{"id":"patient"}`)
+	b.ask("wait", "long", `{"id":"`+long+`"}`)
+	b.ask("self", "deep", `{}`)
+	for _, id := range []string{"long", "deep"} {
+		if run := b.status(id, event.StatusFailed); run.Error == nil || !strings.Contains(run.Error.Message, "bytes") {
+			t.Errorf("%s: %+v", id, run.Error)
+		}
+	}
+	for _, r := range []*event.RunRequest{
+		{RunID: long, Workflow: "wait"}, {RunID: long, Workflow: "wait", Retry: true}, {RunID: "orphan", Parent: long, Workflow: "wait"},
+	} {
+		if _, err := b.bus.PublishRunRequest(t.Context(), r); err != nil {
+			t.Fatal(err)
+		}
+	}
+	bustest.Eventually(t, "all are turned down", func() bool {
+		rejected := 0
+		for e, err := range b.bus.Bucket(subject.BucketRuns).All(t.Context(), ">") {
+			if err != nil {
+				t.Fatal(err)
+			}
+			if strings.Contains(string(e.Value), "a run's id has 512 bytes at most") {
+				rejected++
+			}
+		}
+		return rejected == 3
+	})
+	// A callback for such an id, from a client that we did not write, is put aside: nobody can wait for it.
+	if _, err := b.bus.PublishCallback(t.Context(), &event.Callback{ID: long[:3060]}); err != nil {
+		t.Fatal(err)
+	}
+	bustest.Eventually(t, "the callback is among the dead", func() bool {
+		_, err := b.bus.Last(t.Context(), subject.StreamDead, subject.Dead("callback", "long"))
+		return err == nil
+	})
+	b.callback("patient", event.Succeeded, `{}`)
+	b.status("patient", event.StatusCompleted)
+}
+
 // TestARunOfANewerVersionIsLeftToItsRunner: while runners are replaced one by one, an old one meets what a new one has written.
 func TestARunOfANewerVersionIsLeftToItsRunner(t *testing.T) {
 	b := begin(t, asynchronous)

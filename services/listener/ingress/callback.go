@@ -25,8 +25,7 @@ type Item struct {
 
 // Bounds of what a callback carries besides its result.
 const (
-	maxSubject = 1024 // bytes of an escaped id: NATS closes connections over too long a subject
-	maxError   = 2048 // bytes of a failure's message, which travels in a header
+	maxError = 2048 // bytes of a failure's message, which travels in a header
 	// maxMapped bounds the results of one request together, as a multiple of the largest body.
 	maxMapped = 16
 )
@@ -91,8 +90,8 @@ func (e *Endpoint) id(r *Request) (string, error) {
 		return "", fault.New(fault.Unusable, "no identifier: "+source+" is empty", "")
 	case s.composite:
 		return "", fault.New(fault.Unusable, "no identifier: "+source+" is a map or list", "identify_by needs a text or number")
-	case len(s.text) > maxSubject || len(subject.Escape(s.text)) > maxSubject:
-		return "", fault.New(fault.Unusable, "the identifier at "+source+" is too long", fmt.Sprintf("%d bytes at most", maxSubject))
+	case subject.Long(s.text, subject.MaxID):
+		return "", fault.New(fault.Unusable, "the identifier at "+source+" is too long", fmt.Sprintf("%d bytes at most", subject.MaxID))
 	default:
 		return s.text, nil
 	}

@@ -37,7 +37,7 @@ func (e *Endpoint) run(r *Request, i int) RunItem {
 	case err != nil:
 		it.Err = unusable("workflow", err)
 		return it
-	case name.text == "" || name.composite || len(subject.Escape(name.text)) > maxSubject:
+	case name.text == "" || name.composite || subject.Long(name.text, subject.MaxID):
 		it.Err = fault.New(fault.Unusable, "no workflow: "+written(e.workflow.template)+" names none", "")
 		return it
 	}

@@ -2,12 +2,18 @@ package engine
 
 import (
 	"encoding/json"
+	"fmt"
 	"strings"
 
 	"github.com/switchbackhq/switchback/pkg/compose"
 	"github.com/switchbackhq/switchback/pkg/event"
 	"github.com/switchbackhq/switchback/pkg/expr"
+	"github.com/switchbackhq/switchback/pkg/subject"
 )
+
+// errDeep ends runs that begin each other without end: each one's id holds that of the one before.
+var errDeep = fmt.Errorf("this run has been begun by a run, that one by another, and so on, until the id of the next one would have more than %d bytes: "+
+	"do workflows run each other without end?", subject.MaxRunID)
 
 // subRun asks for a run of another workflow, and waits for its end as for a callback.
 func (s *step) subRun(def *compose.Job) error {
@@ -18,6 +24,9 @@ func (s *step) subRun(def *compose.Job) error {
 	a := last(job)
 	id := InvocationID(s.run.ID, def.ID, a.Number)
 	a.SubRun = id + ".run"
+	if subject.Long(a.SubRun, subject.MaxRunID) {
+		return errDeep
+	}
 	s.await(def, job, Wait{ID: id})
 	s.spawn(def, job)
 	return nil
@@ -48,6 +57,10 @@ func (s *step) hooks() {
 	id := s.run.ID + "." + name
 	if by, ok := strings.CutPrefix(s.run.RetriedBy, "request:"); ok && !s.run.RetriedAt.IsZero() {
 		id += "." + by // it has ended before, and each end has its own
+	}
+	if subject.Long(id, subject.MaxRunID) {
+		s.run.Error = &event.RunError{Code: CodeExpression, Message: name + ": " + errDeep.Error()}
+		return
 	}
 	s.do(StartRun{ID: id, Workflow: hook.Workflow, Input: input, Definition: s.run.Definition})
 }

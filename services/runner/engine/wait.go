@@ -6,11 +6,13 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/switchbackhq/switchback/pkg/compose"
 	"github.com/switchbackhq/switchback/pkg/event"
 	"github.com/switchbackhq/switchback/pkg/expr"
+	"github.com/switchbackhq/switchback/pkg/subject"
 	"github.com/switchbackhq/switchback/pkg/value"
 )
 
@@ -49,8 +51,11 @@ func IDs(v any) (id string, more []string, err error) {
 	var ids []string
 	for _, item := range list {
 		id := value.Text(item)
-		if id == "" {
+		switch {
+		case id == "":
 			return "", nil, errors.New("the id to wait for is empty")
+		case subject.Long(id, subject.MaxID):
+			return "", nil, fmt.Errorf("an id to wait for has %d bytes at most, and this one is longer: %s…", subject.MaxID, strings.ToValidUTF8(id[:min(len(id), 40)], ""))
 		}
 		if !slices.Contains(ids, id) {
 			ids = append(ids, id)

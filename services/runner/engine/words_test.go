@@ -2,6 +2,7 @@ package engine_test
 
 import (
 	"encoding/json"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -96,3 +97,36 @@ func TestAJobKnowsTheIDOfItsInvocation(t *testing.T) {
 		t.Errorf("the second attempt: %s", got)
 	}
 }
+
+func TestIDsAreBounded(t *testing.T) {
+	w := job("a")
+	w.Type, w.Wait = compose.JobWait, &compose.Completion{Kind: compose.CompleteCallback, WaitFor: template(t, strings.Repeat("x", 1025))}
+	run, _ := play(t, world(component(0), w), requested(t0))
+	if run.Error == nil || !strings.HasPrefix(run.Error.Message, "wait_for: an id to wait for has 1024 bytes at most, and this one is longer: xxxx") {
+		t.Errorf("a wait: %+v", run.Error)
+	}
+
+	of := job("a")
+	of.Type, of.Workflow = compose.JobWorkflow, "w"
+	deep := requested(t0)
+	deep.Request.RunID = strings.Repeat("r", 507)
+	run, commands := play(t, world(component(0), of), deep)
+	if run.Error == nil || !strings.Contains(run.Error.Message, "do workflows run each other without end?") || slices.ContainsFunc(commands, isStart) {
+		t.Errorf("a run in a run: %+v, %v", run.Error, commands)
+	}
+	deep.Request.RunID = deep.Request.RunID[1:]
+	if run, commands = play(t, world(component(0), of), deep); run.Error != nil || !slices.ContainsFunc(commands, isStart) {
+		t.Errorf("one less: %+v, %v", run.Error, commands)
+	}
+
+	skipped := job("a")
+	skipped.When = expr.Literal(false)
+	hooked := world(component(0), skipped)
+	hooked.Document.Workflows[0].OnSuccess = &compose.Hook{Workflow: "w"}
+	run, commands = play(t, hooked, deep)
+	if run.Error == nil || !strings.HasPrefix(run.Error.Message, "on-success: ") || slices.ContainsFunc(commands, isStart) {
+		t.Errorf("a hook: %+v, %v", run.Error, commands)
+	}
+}
+
+func isStart(c engine.Command) bool { _, ok := c.(engine.StartRun); return ok }
