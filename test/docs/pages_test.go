@@ -7,6 +7,9 @@ import (
 	"regexp"
 	"strings"
 	"testing"
+	"time"
+
+	"github.com/nats-io/nats-server/v2/server"
 
 	"github.com/switchbackhq/switchback/pkg/compose"
 )
@@ -98,5 +101,22 @@ func TestLinks(t *testing.T) {
 				t.Errorf("%s: there is no heading for %s%s", file, m[1], m[2])
 			}
 		}
+	}
+}
+
+var confBlock = regexp.MustCompile("\n```conf\n((?s:.*?)\n)```\n")
+
+// TestServerSettings: nats-server takes what the page says of its settings, and understands it as it is meant.
+func TestServerSettings(t *testing.T) {
+	blocks := confBlock.FindAllStringSubmatch(pages(t)[filepath.Join(root, "docs", "nats.md")], -1)
+	if len(blocks) != 1 {
+		t.Fatalf("%d files of settings", len(blocks))
+	}
+	var o server.Options
+	if err := o.ProcessConfigString(blocks[0][1]); err != nil {
+		t.Fatal(err)
+	}
+	if !o.JetStream || !o.NoSublistCache || o.StoreDir == "" || o.SyncInterval != 5*time.Second || o.MaxPayload < 8e6 || o.JetStreamMaxStore < 1e9 || o.HTTPPort == 0 {
+		t.Errorf("understood as %+v", o)
 	}
 }

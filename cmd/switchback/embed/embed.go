@@ -20,8 +20,8 @@ import (
 	"github.com/switchbackhq/switchback/pkg/fault"
 )
 
-// MaxPayload is the largest message: a callback's body (4 MiB unless the file says otherwise) and what is mapped
-// from it must fit. It is also the most that nats-server recommends.
+// MaxPayload is the largest message that other clients may send: ours put what is larger than streams.max_inline into the object
+// store. It is the most that nats-server recommends.
 const MaxPayload = 8 << 20
 
 // startTimeout bounds the start: a large folder is read through after a crash.
