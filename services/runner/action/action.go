@@ -263,8 +263,8 @@ type bound struct {
 
 func (b bound) Resolve(ref *expr.Reference) (any, error) {
 	v, err := b.resolver.Resolve(b.ctx, ref)
-	if ref.Source == "env" && err == nil {
-		b.secrets.Add(value.Text(v))
+	if err == nil {
+		b.secrets.Read(ref, v)
 	}
 	return v, err
 }

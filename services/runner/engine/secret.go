@@ -40,6 +40,13 @@ func (s *Secrets) Add(v string) {
 	slices.SortFunc(s.values, func(a, b string) int { return len(b) - len(a) })
 }
 
+// Read hides what a reference has given, where that is a variable of the environment.
+func (s *Secrets) Read(ref *expr.Reference, v any) {
+	if ref.Source == "env" {
+		s.Add(value.Text(v))
+	}
+}
+
 // Mask gives a text with *** in the place of what is hidden.
 func (s *Secrets) Mask(text string) string {
 	s.mu.Lock()
@@ -100,8 +107,8 @@ type noting struct {
 
 func (n noting) Resolve(ref *expr.Reference) (any, error) {
 	v, err := n.Scope.Resolve(ref)
-	if ref.Source == "env" && err == nil {
-		n.secrets.Add(value.Text(v))
+	if err == nil {
+		n.secrets.Read(ref, v)
 	}
 	return v, err
 }
