@@ -35,9 +35,20 @@ func (g *gatewaysListCommand) Run(ctx context.Context, s *streams) error {
 			now := time.Now()
 			rows := make([][]string, len(all))
 			for i, t := range all {
-				rows[i] = []string{t.ID, strconv.Itoa(t.Port), t.Driver, t.Status, t.PublicURL, show.Relative(t.Since, now), t.Error}
+				rows[i] = []string{t.ID, strconv.Itoa(t.Port), t.Driver, state(&t, now), t.PublicURL, show.Relative(t.Since, now), t.Error}
 			}
 			return show.Table(s.out, []string{"GATEWAY", "PORT", "DRIVER", "STATE", "PUBLIC URL", "SINCE", "ERROR"}, rows)
 		})
 	})
+}
+
+// refreshed is how old a status is at most while its process lives: it is published every third of the lease, 5 s where nothing else is set (gateway.lease_ttl).
+const refreshed = 7 * time.Second
+
+// state is a tunnel's state, and how long nothing was heard of its process, if that is long.
+func state(t *client.Gateway, now time.Time) string {
+	if now.Sub(t.SeenAt) < refreshed {
+		return t.Status
+	}
+	return t.Status + ", seen " + show.Relative(t.SeenAt, now)
 }
