@@ -18,8 +18,9 @@
 //   - Crash before Park, or an answer lost: the message comes again, the document says "waiting", Park runs again. The same
 //     wait is simply written again; if a callback came in between, the publish is refused and the callback is returned.
 //   - Two parkers of one wait (a zombie): the later publish wins with the same content, or is refused by a callback.
-//   - A zombie parks after the end: after a callback it is refused. After a timeout or a cancellation the wait stands
-//     until its time is over, or until a callback finds it; the document then says that nobody waits, and End follows.
+//   - A zombie parks after the end, or who was about to when another cancelled the run: after a callback it is refused. Where
+//     the id is a shared one, the mark of the end tells, so that it is not held from others. An attempt's own wait stands until
+//     its time is over, or until a callback finds it; the document then says that nobody waits, and End follows.
 //   - A callback for nobody is acknowledged and stays in the stream: a later Park is refused by it, and returns it.
 //   - Progress leaves the wait standing. Who has taken it into the document parks, if at all, with Used set to it.
 //

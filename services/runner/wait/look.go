@@ -133,6 +133,7 @@ type kept struct {
 	wait     event.Wait
 	ended    bool
 	revision uint64
+	at       time.Time
 }
 
 // standing reads a wait's key; nil: there is nothing.
@@ -151,7 +152,7 @@ func read(m *bus.Stored, err error) (*kept, error) {
 	if err != nil {
 		return nil, err
 	}
-	k := &kept{revision: m.Seq, ended: m.Header[hdrOperation] != ""}
+	k := &kept{revision: m.Seq, at: m.Time, ended: m.Header[hdrOperation] != ""}
 	if len(m.Data) > 0 {
 		err = json.Unmarshal(m.Data, &k.wait)
 	}

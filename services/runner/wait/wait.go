@@ -85,6 +85,9 @@ func (w *Waits) Park(ctx context.Context, wait event.Wait, o Options) ([]*event.
 
 func (w *Waits) parkShared(ctx context.Context, wait event.Wait, notBefore time.Time, over *event.Wait) ([]*event.Callback, error) {
 	used, err := w.claim(ctx, wait, over)
+	if errors.Is(err, errEnded) {
+		return nil, nil
+	}
 	if err != nil {
 		return nil, err
 	}
@@ -92,6 +95,9 @@ func (w *Waits) parkShared(ctx context.Context, wait event.Wait, notBefore time.
 		return scheduled(timerOf(&wait), &wait)
 	})
 }
+
+// errEnded says that the wait was ended before it was made.
+var errEnded = errors.New("the wait has been ended")
 
 // claim puts a shared wait on its key and gives the last callback that does not count for it.
 func (w *Waits) claim(ctx context.Context, wait event.Wait, over *event.Wait) (used uint64, err error) {
@@ -104,11 +110,15 @@ func (w *Waits) claim(ctx context.Context, wait event.Wait, over *event.Wait) (u
 			return 0, err
 		case cur == nil: // never waited for, or long ago
 			m.Expect = &bus.Expect{}
+		case cur.ended && sameJob(&cur.wait, &wait) && cur.wait.Attempt >= wait.Attempt && wait.Since.Before(cur.at):
+			// Whoever ended it has saved so: the run was cancelled, say, while we were about to. A later attempt counts on, and
+			// a later run of that id has begun its wait after the mark.
+			return 0, errEnded
 		case cur.ended:
 			m.Expect = &bus.Expect{Seq: cur.revision}
 			if !sameJob(&cur.wait, &wait) {
 				used = max(used, cur.wait.Used)
-			} // else the document knows; who is behind it is given what it has not seen, and stops
+			} // else the document knows
 		case !sameJob(&cur.wait, &wait) && !sameAttempt(&cur.wait, over):
 			if again, err := w.outdated(ctx, &wait, cur); err != nil {
 				return 0, err

@@ -431,3 +431,30 @@ func TestEveryCallMayFail(t *testing.T) {
 		}
 	})
 }
+
+// A run is cancelled by one runner while another is about to make its wait: that must not stand where nobody ends it.
+func TestParkAfterTheEnd(t *testing.T) {
+	s := newStream()
+	w := wait.New(s)
+	first := sharedWait("r", 1)
+	end(t, w, first, 0)
+	if cbs := park(t, w, first, wait.Options{}); len(cbs) > 0 {
+		t.Errorf("gave %v", seqs(cbs))
+	}
+	if ew := s.waitOn("task-7"); ew != nil || len(s.timers()) > 0 {
+		t.Errorf("after the end stands %+v, with the timers %v", ew, s.timers())
+	}
+	second := sharedWait("r", 2)
+	second.Since = first.Since // whatever the clocks say
+	park(t, w, second, wait.Options{})
+	if ew := s.waitOn("task-7"); ew == nil || ew.Attempt != 2 {
+		t.Errorf("of the next attempt stands %+v", ew)
+	}
+	end(t, w, second, 0)
+	anew := sharedWait("r", 1) // another run, when the first one's document was gone
+	anew.Since = s.clock.Add(time.Second)
+	park(t, w, anew, wait.Options{})
+	if ew := s.waitOn("task-7"); ew == nil || ew.Attempt != 1 {
+		t.Errorf("of a later run of that id stands %+v", ew)
+	}
+}
