@@ -361,8 +361,12 @@ func (a *activation) save() error {
 	for len(a.unsaved) > 0 {
 		rev, data, err := a.r.journal.Save(a.ctx, a.run, a.rev)
 		if err == nil {
+			begun := a.rev == 0
 			a.rev, a.saved, a.unsaved = rev, data, nil
 			a.saves++
+			if begun && a.run.Parent != "" {
+				return a.wanted()
+			}
 			return nil
 		}
 		if fault.CodeOf(err) == fault.TooLarge {

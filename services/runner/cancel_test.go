@@ -4,6 +4,7 @@ import (
 	"context"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/nats-io/nats-server/v2/server"
 
@@ -11,6 +12,8 @@ import (
 	"github.com/switchbackhq/switchback/pkg/bus/bustest"
 	"github.com/switchbackhq/switchback/pkg/event"
 	"github.com/switchbackhq/switchback/pkg/subject"
+	"github.com/switchbackhq/switchback/services/runner/engine"
+	"github.com/switchbackhq/switchback/services/runner/wait"
 )
 
 // TestACancelIsFinishedByAnother: a runner gets no further than saving that a run is cancelled. The others tell its parent, end its
@@ -66,4 +69,63 @@ func TestACancelIsFinishedByAnother(t *testing.T) {
 	}
 	b.waits("next")
 	b.gone("parent")
+}
+
+const parented = `
+component: {id: outside, base_url: OUTSIDE, path: /work, body: {}}
+workflows:
+  parent: {job: {id: child, type: workflow, workflow: work, input: {}}}
+  work: {job: {id: ask, component: outside}}
+  wait: {job: {id: hold, type: wait}}
+`
+
+// TestARunThatNobodyWantsAnyMore has lain in the queue while the run that asked for it was cancelled: who did that found no
+// document of it.
+func TestARunThatNobodyWantsAnyMore(t *testing.T) {
+	b := begin(t, parented)
+	b.ask("wait", "p", `{}`)
+	b.waits("p")
+	if _, err := b.bus.Request(t.Context(), subject.RunCancel("p"), nil, nil); err != nil {
+		t.Fatal(err)
+	}
+	for id, parent := range map[string]string{"late": "p.hold", "late-item": "p.hold.i0.2"} {
+		if _, err := b.bus.PublishRunRequest(t.Context(), &event.RunRequest{RunID: id, MsgID: id, Workflow: "work", Parent: parent}); err != nil {
+			t.Fatal(err)
+		}
+		if run := b.status(id, event.StatusCancelled); run.Error == nil || run.Error.Message != engine.ParentEnded {
+			t.Errorf("it is cancelled with %+v", run.Error)
+		}
+	}
+	b.ask("parent", "q", `{}`)
+	b.status("q", event.StatusCompleted)
+	if calls := b.called(); len(calls) != 1 || calls[0].key != "q.child.run.ask" {
+		t.Errorf("the outside service was asked %+v", calls)
+	}
+}
+
+// TestAWaitThatIsMadeBesideACancel by a runner that was about to is ended when the cancel is looked at once more.
+func TestAWaitThatIsMadeBesideACancel(t *testing.T) {
+	b := begin(t, parented)
+	b.ask("wait", "r", `{}`)
+	b.waits("r")
+	if _, err := b.bus.Request(t.Context(), subject.RunCancel("r"), nil, nil); err != nil {
+		t.Fatal(err)
+	}
+	b.gone("r.hold")
+	late := event.Wait{ID: "r.hold", Run: "r", Job: "hold", Attempt: 1, Since: time.Now(), Deadline: time.Now().Add(time.Hour)}
+	if _, err := wait.New(b.bus).Park(t.Context(), late, wait.Options{}); err != nil {
+		t.Fatal(err)
+	}
+	timer, err := b.bus.Last(t.Context(), subject.StreamWaits, subject.Timer(engine.LeftoverID("r")))
+	if err != nil {
+		t.Fatal(err)
+	}
+	// As the server does in a moment.
+	if _, err := b.bus.Publish(t.Context(), &bus.Message{Subject: subject.Timeout(engine.LeftoverID("r")), Data: timer.Data}); err != nil {
+		t.Fatal(err)
+	}
+	b.gone("r.hold")
+	if run := b.status("r", event.StatusCancelled); run.EndedBy != engine.CancelTrigger {
+		t.Errorf("it has ended by %s", run.EndedBy)
+	}
 }

@@ -87,7 +87,7 @@ func (r *Runner) start(ctx context.Context, d *bus.Delivery, req *event.RunReque
 	}
 	// Two requests may name one run at the same moment: the document decides before anything is done. With a
 	// message id the stream itself has decided.
-	a.saveFirst = named && req.MsgID == ""
+	a.saveFirst = named && req.MsgID == "" || req.Parent != ""
 	r.metrics.started.WithLabelValues(workflow.ID).Inc()
 	err = a.handle(engine.Requested{Request: *req, Definition: definition.hash, Trigger: a.trigger, At: now})
 	if errors.Is(err, errTaken) {
@@ -113,6 +113,11 @@ func (a *activation) again(run *event.Run, rev journal.Revision, seq uint64, now
 	}
 	if err := a.adopt(run, rev); err != nil {
 		return err
+	}
+	if run.Parent != "" && !run.Status.Ended() {
+		if err := a.wanted(); err != nil { // whoever began it may not have come to asking
+			return err
+		}
 	}
 	return a.handle(engine.Redelivered{Trigger: a.trigger, At: now})
 }

@@ -185,6 +185,9 @@ func (r *Runner) timeout(ctx context.Context, d *bus.Delivery) error {
 	if w.ID == engine.CancelID(w.Run) {
 		return r.cancelRung(ctx, &w)
 	}
+	if w.ID == engine.LeftoverID(w.Run) {
+		return r.leftoverRung(ctx, &w)
+	}
 	// The server's clock has set it off; ours may be behind.
 	now := time.Now()
 	if d.Time.After(now) {

@@ -5,6 +5,8 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"strings"
+	"time"
 
 	"github.com/switchbackhq/switchback/pkg/bus"
 	"github.com/switchbackhq/switchback/pkg/event"
@@ -32,6 +34,28 @@ func (r *Runner) startRun(ctx context.Context, c engine.StartRun, trace string) 
 	})
 	if err != nil {
 		return fmt.Errorf("ask for run %s: %w", c.ID, err)
+	}
+	return nil
+}
+
+// wanted cancels a run that another has asked for, when nobody waits for it any more. It may have lain in its queue meanwhile, and
+// who ended the other then found no document to cancel. So it is asked when there is one, and before anything is done.
+func (a *activation) wanted() error {
+	parent := a.run.Parent
+	for dot := strings.LastIndexByte(parent, '.'); dot > 0; dot = strings.LastIndexByte(parent[:dot], '.') {
+		run, _, err := a.r.bus.Stub(a.ctx, parent[:dot])
+		switch {
+		case errors.Is(err, bus.ErrNotFound):
+			continue
+		case isPoison(err):
+			return nil // it cannot be read, and who knows what it wants
+		case err != nil:
+			return fmt.Errorf("look for the run that %s is for: %w", a.runID, err)
+		}
+		if !run.Status.Ended() {
+			return nil
+		}
+		return a.apply(engine.Cancelled{Reason: engine.ParentEnded, At: time.Now()})
 	}
 	return nil
 }

@@ -163,6 +163,9 @@ func (s *step) leaveEarlier() {
 	}
 }
 
+// ParentEnded is why a run is cancelled that another has asked for.
+const ParentEnded = "the run that asked for it has ended"
+
 // letGo ends an attempt that nobody wants any more, and what it has under way.
 func (s *step) letGo(def *compose.Job, job *event.Job) {
 	if a := last(job); a != nil {
@@ -170,7 +173,7 @@ func (s *step) letGo(def *compose.Job, job *event.Job) {
 		if a.EndedAt.IsZero() {
 			a.EndedAt = s.now
 			if a.SubRun != "" {
-				s.do(CancelRun{ID: a.SubRun, Reason: "the run that asked for it has ended"})
+				s.do(CancelRun{ID: a.SubRun, Reason: ParentEnded})
 			}
 		}
 	}

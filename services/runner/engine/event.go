@@ -117,6 +117,7 @@ type Retried struct {
 type Cancelled struct {
 	Reason string
 	Asked  time.Time // when; a run that was tried again since goes on. Zero: just now
+	Again  bool      // it was done before: only what may have come up beside it is ended
 	At     time.Time
 }
 

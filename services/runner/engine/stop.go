@@ -39,7 +39,14 @@ const CancelTrigger = "cancel"
 // have it.
 func CancelID(runID string) string { return runID + "..cancel" }
 
+// LeftoverID is the id of the timer by which a run that was cancelled is looked at once more.
+func LeftoverID(runID string) string { return runID + "..left" }
+
 func (s *step) cancel(ev Cancelled) {
+	if ev.Again && s.run.Status.Ended() {
+		s.leftover()
+		return
+	}
 	if s.run.Status.Ended() || !ev.Asked.IsZero() && s.run.RetriedAt.After(ev.Asked) {
 		s.repeat()
 		return
@@ -49,6 +56,16 @@ func (s *step) cancel(ev Cancelled) {
 		message = "cancelled on request"
 	}
 	s.end(event.StatusCancelled, &event.RunError{Code: CodeCancelled, Message: message})
+}
+
+// leftover ends once more what the run waited for: a runner that was about to make a wait when the run was cancelled may have made
+// it after it was ended.
+func (s *step) leftover() {
+	for def := range s.defs() {
+		if job := s.run.Jobs[def.ID]; job != nil && last(job) != nil && last(job).Trigger == s.trigger {
+			s.endWaits(def, job)
+		}
+	}
 }
 
 // abandon ends a run that no runner could carry on.
