@@ -68,6 +68,7 @@ type Bus struct {
 	refused     atomic.Pointer[string] // the server's last permissions violation
 	checkOnly   atomic.Bool            // by Check: this user makes nothing
 	failures    failures
+	parts       chan struct{} // a place for each part of an object that is on its way
 
 	mu          sync.Mutex
 	reconnected chan struct{} // closed and replaced at each reconnect
@@ -102,7 +103,10 @@ func Connect(ctx context.Context, o Options) (*Bus, error) {
 	if len(o.Probe) == 0 {
 		o.Probe = []string{subject.Callback("probe"), subject.RunRequest("probe")}
 	}
-	b := &Bus{o: o, log: o.Logger, callbackTTL: seconds(o.KeepCallbacks), reconnected: make(chan struct{}), forbidden: make(chan struct{}), closed: make(chan struct{})}
+	b := &Bus{
+		o: o, log: o.Logger, callbackTTL: seconds(o.KeepCallbacks), parts: make(chan struct{}, partsInFlight),
+		reconnected: make(chan struct{}), forbidden: make(chan struct{}), closed: make(chan struct{}),
+	}
 	nc, err := b.dial(ctx)
 	if err != nil {
 		return nil, err

@@ -25,28 +25,43 @@ type Document struct {
 
 // Run reads the run document with this id, or gives ErrNotFound. It sees every save acknowledged before.
 func (b *Bus) Run(ctx context.Context, id string) (*Document, error) {
+	return document(ctx, b.o.PublishTimeout, func() (*event.Run, uint64, error) { return b.Stub(ctx, id) }, func(run *event.Run) (*event.Run, error) { return b.Whole(ctx, run) })
+}
+
+// document reads stubs until the object of one is there. That it is not is an answer only when its stub, read anew after that,
+// is still the one, and has been for a time: reading a large object may itself take longer than that, and what was saved
+// meanwhile has taken it away.
+func document(ctx context.Context, patience time.Duration, stub func() (*event.Run, uint64, error), whole func(*event.Run) (*event.Run, error)) (*Document, error) {
 	var (
-		deadline time.Time
-		wait     backoff
-		seen     uint64
+		seen   uint64
+		missed error // what was not there of the revision seen
+		since  time.Time
+		wait   backoff
 	)
 	for {
-		run, rev, err := b.Stub(ctx, id)
+		run, rev, err := stub()
 		if err != nil {
 			return nil, err
 		}
-		if rev != seen { // a run that is saved again and again is there
-			seen, wait, deadline = rev, backoff{}, time.Now().Add(b.o.PublishTimeout)
+		switch {
+		case rev != seen: // a run that is saved again and again is there
+			seen, missed, wait = rev, nil, backoff{}
+		case missed != nil && time.Since(since) >= patience:
+			return nil, fault.New(fault.Internal, "the document of run "+run.ID+" is not where its stub says: "+missed.Error(), "")
 		}
-		whole, err := b.Whole(ctx, run)
+		all, err := whole(run)
 		if err == nil {
-			return &Document{Run: whole, Revision: rev, Object: run.Object}, nil
+			return &Document{Run: all, Revision: rev, Object: run.Object}, nil
 		}
 		if !errors.Is(err, ErrNotFound) {
 			return nil, err
 		}
-		if wait.sleep(ctx, deadline) != nil {
-			return nil, fault.New(fault.Internal, "the document of run "+id+" is not where its stub says: "+err.Error(), "")
+		if missed == nil {
+			since = time.Now()
+		}
+		missed = err
+		if err := wait.sleep(ctx, time.Now().Add(time.Hour)); err != nil {
+			return nil, fmt.Errorf("read the document of run %s: %w", run.ID, err)
 		}
 	}
 }

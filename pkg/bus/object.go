@@ -47,8 +47,7 @@ func (o *Objects) Put(ctx context.Context, name string, data []byte, ttl time.Du
 	// One after the other: their order in the stream is that of the object.
 	for rest := data; len(rest) > 0; info.Chunks++ {
 		n := min(part, len(rest))
-		m := Message{Subject: subject.ObjectParts(o.bucket, info.NUID), Data: rest[:n], TTL: ttl}
-		if _, err := o.b.Publish(ctx, &m); err != nil {
+		if err := o.put(ctx, &Message{Subject: subject.ObjectParts(o.bucket, info.NUID), Data: rest[:n], TTL: ttl}); err != nil {
 			return nil, fmt.Errorf("store an object of %d bytes: %w", len(data), err)
 		}
 		rest = rest[n:]
@@ -61,6 +60,30 @@ func (o *Objects) Put(ctx context.Context, name string, data []byte, ttl time.Du
 		return nil, fmt.Errorf("store an object of %d bytes: %w", len(data), err)
 	}
 	return &event.Object{Bucket: o.bucket, Name: name, Size: int64(len(data)), Digest: info.Digest}, nil
+}
+
+// partsInFlight bounds the parts of objects that are on their way at once, in either direction. A server that is sent more than
+// it can store in time answers none in time, and drops the connection of who cannot take 64 MiB that it has asked for.
+const partsInFlight = 32
+
+// carry waits for a place among the parts that are on their way.
+func (b *Bus) carry(ctx context.Context) (arrived func(), err error) {
+	select {
+	case b.parts <- struct{}{}:
+		return func() { <-b.parts }, nil
+	case <-ctx.Done():
+		return nil, context.Cause(ctx)
+	}
+}
+
+func (o *Objects) put(ctx context.Context, part *Message) error {
+	arrived, err := o.b.carry(ctx)
+	if err != nil {
+		return err
+	}
+	defer arrived()
+	_, err = o.b.Publish(ctx, part)
+	return err
 }
 
 // Get gives an object, or ErrNotFound where it is not there, or not all of it. It sees every write acknowledged before.
@@ -97,6 +120,11 @@ func (o *Objects) Get(ctx context.Context, ref *event.Object) ([]byte, error) {
 // part reads one of an object's messages. They do not change, so any copy will do; only that there is none must not be
 // believed of a copy that lags.
 func (o *Objects) part(ctx context.Context, id string, from uint64) (*Stored, error) {
+	arrived, err := o.b.carry(ctx)
+	if err != nil {
+		return nil, err
+	}
+	defer arrived()
 	stream, r := subject.ObjectStream(o.bucket), getRequest{Seq: from, NextFor: subject.ObjectParts(o.bucket, id)}
 	if m, err := o.b.getDirect(ctx, stream, r, time.Now().Add(o.b.o.PublishTimeout)); err == nil {
 		return m, nil
