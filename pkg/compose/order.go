@@ -250,6 +250,14 @@ func (d *decoder) mentioned(w *Workflow, u use, r expr.Reference) string {
 	return id
 }
 
+// arrows writes a circle of ids, the middle of a large one left out.
+func arrows(circle []string) string {
+	if len(circle) > 12 {
+		circle = slices.Concat(circle[:6], []string{"…"}, circle[len(circle)-4:])
+	}
+	return strings.Join(circle, " → ")
+}
+
 // cycles reports jobs that wait for themselves. A job with a list in on_error is done when that is.
 func (d *decoder) cycles(w *Workflow) {
 	const (
@@ -266,7 +274,7 @@ func (d *decoder) cycles(w *Workflow) {
 		case open:
 			circle := append(slices.Clone(path[slices.Index(path, id):]), id)
 			j := w.Job(circle[0])
-			d.report(&d.problems, j.Pos, d.jobs[j].n.path, "the job "+id+" waits for itself: "+strings.Join(circle, " → "),
+			d.report(&d.problems, j.Pos, d.jobs[j].n.path, "the job "+id+" waits for itself: "+arrows(circle),
 				"each arrow is a depends_on, a ${jobs.…} or an ${output} in an input")
 			return
 		}

@@ -3,7 +3,6 @@ package compose
 import (
 	"fmt"
 	"slices"
-	"strings"
 	"time"
 
 	"github.com/switchbackhq/switchback/pkg/expr"
@@ -164,32 +163,34 @@ func (d *decoder) known(doc *Document) {
 
 // hooks reports workflows that run each other when they have ended: they would never come to an end.
 func (d *decoder) hooks(doc *Document) {
-	reported := map[string]bool{}
+	byID := make(map[string]*Workflow, len(doc.Workflows))
 	for _, w := range doc.Workflows {
-		path, seen := []string{w.ID}, map[string]bool{}
-		var follow func(at *Workflow)
-		follow = func(at *Workflow) {
-			for _, h := range []*Hook{at.OnFailure, at.OnSuccess} {
-				switch {
-				case h == nil || reported[w.ID]:
-				case h.Workflow == w.ID:
-					circle := append(slices.Clone(path), w.ID)
-					for _, id := range circle {
-						reported[id] = true
-					}
-					d.report(&d.problems, h.Pos, "workflows."+at.ID,
-						fmt.Sprintf("the workflow %s runs itself when it has ended, without end: %s", w.ID, strings.Join(circle, " → ")),
-						"each arrow is an on_success or on_failure")
-				case !seen[h.Workflow]:
-					seen[h.Workflow] = true
-					if next := doc.Workflow(h.Workflow); next != nil {
-						path = append(path, next.ID)
-						follow(next)
-						path = path[:len(path)-1]
-					}
-				}
+		byID[w.ID] = w
+	}
+	var path []string
+	done := map[string]bool{}
+	var follow func(w *Workflow)
+	follow = func(w *Workflow) {
+		path = append(path, w.ID)
+		for _, h := range []*Hook{w.OnFailure, w.OnSuccess} {
+			if h == nil || byID[h.Workflow] == nil || done[h.Workflow] {
+				continue
 			}
+			if at := slices.Index(path, h.Workflow); at >= 0 {
+				circle := append(slices.Clone(path[at:]), h.Workflow)
+				d.report(&d.problems, h.Pos, "workflows."+w.ID,
+					fmt.Sprintf("the workflow %s runs itself when it has ended, without end: %s", h.Workflow, arrows(circle)),
+					"each arrow is an on_success or on_failure")
+				continue
+			}
+			follow(byID[h.Workflow])
 		}
-		follow(w)
+		path = path[:len(path)-1]
+		done[w.ID] = true
+	}
+	for _, w := range doc.Workflows {
+		if !done[w.ID] {
+			follow(w)
+		}
 	}
 }
