@@ -100,7 +100,7 @@ func (d *decoder) action(c *Component, kind, id string, n, own *node) *Action {
 			d.pollHeaders(p, n)
 		}
 	case NATS:
-		if v, ok := a.Subject.Literal(); ok && !subject.Valid(value.Text(v)) {
+		if v, ok := literal(a.Subject); ok && !subject.Valid(value.Text(v)) {
 			d.wrongf(n.get("subject"), "", "%q cannot be published to: a subject is made of words with dots between them, without *, > or blanks", value.Text(v))
 		}
 	case Logger:
