@@ -2,6 +2,7 @@ package action_test
 
 import (
 	"compress/gzip"
+	"context"
 	"crypto/ecdsa"
 	"crypto/elliptic"
 	"crypto/rand"
@@ -19,6 +20,7 @@ import (
 	"strconv"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -163,6 +165,43 @@ func TestARateIsKeptWhenTheFileChanges(t *testing.T) {
 	if asked != 2 || acted.Err == nil || !strings.Contains(acted.Err.Message, "the rate_limit of component api, 2 in 1h0m0s") {
 		t.Errorf("%d were sent, and the third: %+v", asked, acted.Err) // it would be sent an hour after its deadline
 	}
+}
+
+// TestATurnThatIsGivenUpIsFree: those of a cancelled run hold up nobody.
+func TestATurnThatIsGivenUpIsFree(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var asked atomic.Int32
+		p := action.New(action.Options{Transport: answering(func(*http.Request) { asked.Add(1) })})
+		c := &compose.Component{RateLimit: &compose.Rate{Count: 2, Per: time.Second}}
+		act := of(c, template(t, "http://outside.example"))
+		ask := func(ctx context.Context) engine.Acted {
+			acted, err := p.Perform(ctx, act, env{})
+			if err != nil && ctx.Err() == nil {
+				t.Error(err)
+			}
+			return acted
+		}
+		ask(t.Context())
+		ask(t.Context())
+		cancelled, cancel := context.WithCancel(t.Context())
+		var all sync.WaitGroup
+		for range 40 {
+			all.Go(func() { ask(cancelled) })
+		}
+		synctest.Wait()
+		began := time.Now()
+		all.Go(func() {
+			if acted := ask(t.Context()); acted.Err != nil {
+				t.Errorf("%+v", acted.Err)
+			}
+		})
+		synctest.Wait()
+		cancel()
+		all.Wait()
+		if took := time.Since(began); asked.Load() != 3 || took < time.Second || took > 2*time.Second {
+			t.Errorf("%d were sent, and the one behind those that were cancelled after %s", asked.Load(), took)
+		}
+	})
 }
 
 // answering is a transport whose connections answer at once.
