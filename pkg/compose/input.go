@@ -111,10 +111,31 @@ func (d *decoder) fitting(i *Input, n *node) {
 		}
 	}
 	if v, ok := literal(i.Default); ok && v != nil {
+		v = typed(i.Type, v, n.get("default"))
+		i.Default = expr.Literal(v)
 		if err := i.Check(v); err != nil {
 			d.wrongf(n.get("default"), "", "the default %v", err)
 		}
 	}
+}
+
+// typed gives what a variable holds, which is text always, in the type of the input that it is for.
+func typed(kind string, v any, from *node) any {
+	written, _ := from.text()
+	if _, isText := v.(string); !isText || !hasExpression(written) {
+		return v
+	}
+	switch kind {
+	case "integer", "number", "boolean":
+	case "object", "array":
+		kind = "json"
+	default:
+		return v
+	}
+	if converted, err := expr.Convert(v, kind); err == nil {
+		return converted
+	}
+	return v // which does not fit, and is told so
 }
 
 // Check holds a value against what is declared: "must be of type integer".

@@ -77,6 +77,15 @@ func (n converted) eval(s Scope) (any, error) {
 	return v, nil
 }
 
+// Convert brings a value to a type, as "as" does: text, number, integer, boolean or json. Null stays null. Its errors go on from
+// "it is".
+func Convert(v any, to string) (any, error) {
+	if v == nil {
+		return nil, nil //nolint:nilnil // null is a value
+	}
+	return convert(v, conversion(to))
+}
+
 // convert brings v to a type. Its errors go on from "it is"; they keep the value itself out of sight.
 func convert(v any, to conversion) (any, error) {
 	switch to {
