@@ -193,13 +193,14 @@ func (r *Runner) timeout(ctx context.Context, d *bus.Delivery) error {
 	if d.Time.After(now) {
 		now = d.Time
 	}
-	if late := now.Sub(w.Deadline); late >= 0 && d.Deliveries == 1 { // else it is woken on the way to a far deadline
+	rung := w.Deadline.IsZero()
+	if late := now.Sub(w.Deadline); late >= 0 && !rung && d.Deliveries == 1 { // else it is woken on the way to a far deadline
 		r.metrics.overdue.Observe(late.Seconds())
 	}
 	a := r.begin(ctx, w.Run, "timeout:"+strconv.FormatUint(d.Seq, 10))
 	defer a.end()
 	a.lastTry = d.Deliveries >= r.cfg.MaxDeliveries
-	changed, err := a.resume(w.Run, engine.Expired{ID: w.ID, Seq: d.Seq, Rung: w.Deadline.IsZero(), Trigger: a.trigger, At: now})
+	changed, err := a.resume(w.Run, engine.Expired{ID: w.ID, Seq: d.Seq, Rung: rung, Trigger: a.trigger, At: now})
 	if changed && !w.Timer {
 		r.metrics.timeouts.Inc()
 	}

@@ -107,6 +107,19 @@ func TestRunsStartInTheOrderInWhichTheyWereAskedFor(t *testing.T) {
 	if got := keys(b.called()); !slices.Equal(got, want) {
 		t.Errorf("they went in the order %v", got)
 	}
+	// A ring has no deadline that it could be late for.
+	families, err := b.registry.Gather()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, family := range families {
+		if family.GetName() != "switchback_runner_timeout_delay_seconds" {
+			continue
+		}
+		if late := family.GetMetric()[0].GetHistogram().GetSampleSum(); late > time.Hour.Seconds() {
+			t.Errorf("timers were %v seconds late", late)
+		}
+	}
 }
 
 // TestALargeRequestIsNotOvertaken: its input takes a while to be read.
