@@ -12,6 +12,7 @@ import (
 	"github.com/nats-io/nats-server/v2/server"
 
 	"github.com/switchbackhq/switchback/pkg/compose"
+	"github.com/switchbackhq/switchback/pkg/expr"
 )
 
 // root is the repository.
@@ -40,11 +41,35 @@ var (
 	section   = regexp.MustCompile(`^(listener|gateway|component|workflow|controller)s?:`)
 )
 
+// around is what the parts of a compose file on the pages stand in, told by how they begin.
+var around = []struct {
+	part   *regexp.Regexp
+	before string
+}{
+	{section, ""},
+	{regexp.MustCompile(`^  \w+:`), "workflows:\n"},
+	{regexp.MustCompile(`^    \w+:`), "components:\n  part:\n    base_url: https://service.example\n"},
+	{regexp.MustCompile(`^      - id:`), "workflows:\n  part:\n    jobs:\n"},
+}
+
+// other are what yaml on the pages may be besides: Prometheus's, and settings.
+var other = regexp.MustCompile(`^(scrape_configs|streams):`)
+
 // TestSnippets loads every example that is a compose file, or a part of one.
 func TestSnippets(t *testing.T) {
 	for file, text := range pages(t) {
 		for _, m := range yamlBlock.FindAllStringSubmatch(text, -1) {
-			if !section.MatchString(m[1]) {
+			if other.MatchString(m[1]) {
+				continue
+			}
+			known := false
+			for _, a := range around {
+				if !known && a.part.MatchString(m[1]) {
+					known, m[1] = true, a.before+m[1]
+				}
+			}
+			if !known {
+				t.Errorf("%s: it is not known what this is a part of:\n%s", file, m[1])
 				continue
 			}
 			// A fragment may name components that are elsewhere in the file.
@@ -100,6 +125,40 @@ func TestLinks(t *testing.T) {
 			if !found {
 				t.Errorf("%s: there is no heading for %s%s", file, m[1], m[2])
 			}
+		}
+	}
+}
+
+var (
+	plainBlock = regexp.MustCompile("\n```\n((?s:.*?)\n)```\n")
+	inline     = regexp.MustCompile("`([^`\n]*)`")
+	between    = regexp.MustCompile(`\s{2,}`)
+)
+
+// TestExpressions compiles every expression of the page on them.
+func TestExpressions(t *testing.T) {
+	text := pages(t)[filepath.Join(root, "docs", "expressions.md")]
+	var all []string
+	for _, m := range plainBlock.FindAllStringSubmatch(text, -1) {
+		for line := range strings.Lines(m[1]) {
+			all = append(all, between.Split(strings.TrimSpace(line), -1)...)
+		}
+	}
+	for _, m := range inline.FindAllStringSubmatch(text, -1) {
+		if strings.Contains(m[1], "${") && !strings.Contains(m[1], "…") && m[1] != "$${" && m[1] != "${" {
+			all = append(all, m[1])
+		}
+	}
+	rules := expr.Rules{Sources: map[string]expr.Arg{"listener": expr.OptionalArg, "gateway": expr.RequiredArg}}
+	for _, source := range []string{"body", "query", "input", "output", "context", "env"} {
+		rules.Sources[source] = expr.NoArg
+	}
+	if len(all) < 25 {
+		t.Errorf("only %d expressions were found", len(all))
+	}
+	for _, e := range all {
+		if _, problems := expr.Compile(e, rules); len(problems) > 0 || !strings.Contains(e, "${") {
+			t.Errorf("%s: %+v", e, problems)
 		}
 	}
 }
