@@ -287,7 +287,7 @@ func (d *decoder) completion(c *Completion, n *node, a *Action) {
 		if c.Timeout == 0 {
 			c.Timeout = 5 * time.Minute
 		}
-		if p.Status != nil && len(p.SuccessWhen) == 0 {
+		if n.get("status").given() && len(p.SuccessWhen) == 0 {
 			d.wrongf(n.get("status"), "write success_when: [done]", "it is not said which status means success")
 		}
 		if p.Status == nil {

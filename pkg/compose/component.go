@@ -52,7 +52,7 @@ func proxyField() field[Component] {
 		if into.Proxy == nil {
 			return
 		}
-		if v, ok := into.Proxy.Literal(); ok {
+		if v, ok := into.Proxy.Literal(); ok && v != nil {
 			if _, err := ProxyURL(value.Text(v)); err != nil {
 				d.wrongf(n, "write http://HOST:PORT, or https or socks5", "proxy must be an address, and is %s", n.word())
 			}
