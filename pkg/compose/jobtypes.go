@@ -200,12 +200,14 @@ func (d *decoder) typedJob(j *draft) {
 	case JobForEach:
 		need("input")
 		need("do")
+		d.listed(j)
 		if j.ForEach != nil {
 			j.ForEach.BatchSize = j.batch
 		}
 	case JobFilter:
 		need("input")
 		need("where")
+		d.listed(j)
 	case JobRouter:
 		need("routings")
 		total := 0.0
@@ -219,6 +221,15 @@ func (d *decoder) typedJob(j *draft) {
 		need("workflow")
 	case JobWait:
 		d.waitJob(j)
+	}
+}
+
+// listed reports an input that is written out, and is no list.
+func (d *decoder) listed(j *draft) {
+	v, ok := literal(j.Input)
+	if _, list := v.([]any); ok && v != nil && !list {
+		n := j.n.get("input")
+		d.wrongf(n, "write a list, or ${…} that gives one", "the input of a job of type %s is a list, and this is %s", j.Type, n.word())
 	}
 }
 
