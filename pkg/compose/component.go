@@ -173,7 +173,7 @@ func (d *decoder) component(e entry) *Component {
 	if t := n.get("type"); t.given() {
 		word, ok := d.words(t)
 		if ok && !d.oneOf(t, "type", word, componentTypes()) {
-			word = nearest(word, componentTypes()) // as what it was probably meant to be, the rest is read
+			word = Nearest(word, componentTypes()) // as what it was probably meant to be, the rest is read
 		}
 		if kind = word; kind == "" {
 			// Its id is known all the same, so that nobody is told that it is missing.

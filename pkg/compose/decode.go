@@ -149,7 +149,7 @@ func (s shape[T]) defaults(d *decoder, at *node, into *T, n *node) {
 
 // misspelt tells whether a key that nobody reads was probably meant to be the one of the name.
 func (s shape[T]) misspelt(n *node, name string) bool {
-	return slices.ContainsFunc(n.names, func(key string) bool { return !s.has(key) && nearest(key, s.names()) == name })
+	return slices.ContainsFunc(n.names, func(key string) bool { return !s.has(key) && Nearest(key, s.names()) == name })
 }
 
 func fallbackNode(text string, at *node) *node {

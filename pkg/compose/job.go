@@ -194,7 +194,7 @@ func (d *decoder) job(e entry) *Job {
 		if word, ok := d.words(t); !slices.Contains(jobTypes(), word) {
 			j.Type = "" // reported; its fields are judged by what it was probably meant to be
 			if ok {
-				j.Type = nearest(word, jobTypes())
+				j.Type = Nearest(word, jobTypes())
 			}
 		}
 	}

@@ -134,8 +134,8 @@ func letters(word string) string {
 	return string(r)
 }
 
-// nearest gives the candidate that a word was probably meant to be, or "".
-func nearest(word string, candidates []string) string {
+// Nearest gives the candidate that a word was probably meant to be, or "".
+func Nearest(word string, candidates []string) string {
 	size := len([]rune(word))
 	best, distance := "", max(size/3, min(size-1, 1))+1
 	if len(word) > 200 || len(candidates) > 200 {
@@ -155,7 +155,7 @@ func nearest(word string, candidates []string) string {
 
 // suggest gives "did you mean x?" where a candidate is close to the word, else the candidates where they are few.
 func suggest(word string, candidates []string) string {
-	best := nearest(word, candidates)
+	best := Nearest(word, candidates)
 	switch {
 	case best != "":
 		return "did you mean " + best + "?"

@@ -19,16 +19,22 @@ type definition struct {
 	doc  *compose.Document
 }
 
-// known lists the workflows, for the one who asked for another.
-func (d *definition) known() string {
+// known says which workflows there are, or the one that was probably meant, for whoever asked for another.
+func (d *definition) known(asked string) string {
 	ids := make([]string, 0, len(d.doc.Workflows))
 	for _, w := range d.doc.Workflows {
 		ids = append(ids, w.ID)
 	}
-	if len(ids) == 0 {
+	switch near := compose.Nearest(asked, ids); {
+	case len(ids) == 0:
 		return ": the compose file has none"
+	case near != "":
+		return ": did you mean " + near + "?"
+	case len(ids) > 12:
+		return fmt.Sprintf(": the compose file has %d others", len(ids))
+	default:
+		return ": there are " + strings.Join(ids, ", ")
 	}
-	return ": there are " + strings.Join(ids, ", ")
 }
 
 // definitions finds the document that a run began with, whatever the file says now.

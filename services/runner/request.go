@@ -58,7 +58,7 @@ func (r *Runner) start(ctx context.Context, d *bus.Delivery, req *event.RunReque
 	}
 	workflow := definition.doc.Workflow(req.Workflow)
 	if workflow == nil {
-		return r.reject(ctx, d, req, fmt.Errorf("there is no workflow %q%s", req.Workflow, definition.known()))
+		return r.reject(ctx, d, req, fmt.Errorf("there is no workflow %q%s", req.Workflow, definition.known(req.Workflow)))
 	}
 	if req.Input, err = object(req.Input); err != nil {
 		return r.reject(ctx, d, req, err)
