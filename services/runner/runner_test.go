@@ -294,7 +294,7 @@ func TestBadRequestsAreRejectedWithTheirReason(t *testing.T) {
 	b := begin(t, asynchronous)
 	for id, tc := range map[string]struct{ workflow, input, reason string }{
 		"x1": {"nowhere", `{}`, `there is no workflow "nowhere": there are work`},
-		"x0": {"wrok", `{}`, `there is no workflow "wrok": did you mean work?`},
+		"x0": {"works", `{}`, `there is no workflow "works": did you mean work?`},
 		"x2": {"work", `[1]`, "the input is not a JSON object"},
 		"x3": {"work", `{`, "the input is not JSON"},
 	} {
