@@ -11,6 +11,7 @@ import (
 
 	"github.com/nats-io/nats-server/v2/server"
 
+	"github.com/switchbackhq/switchback/pkg/bus"
 	"github.com/switchbackhq/switchback/pkg/compose"
 	"github.com/switchbackhq/switchback/pkg/expr"
 )
@@ -162,6 +163,28 @@ func TestExpressions(t *testing.T) {
 	for _, e := range all {
 		if _, problems := expr.Compile(e, rules); len(problems) > 0 || !strings.Contains(e, "${") {
 			t.Errorf("%s: %+v", e, problems)
+		}
+	}
+}
+
+// TestStreamsAreInTheDocs: each stream and bucket that is made has its place in both tables of them.
+func TestStreamsAreInTheDocs(t *testing.T) {
+	all := pages(t)
+	for _, it := range bus.DefaultLayout().Items() {
+		if it.Consumer != "" {
+			continue
+		}
+		if !strings.Contains(all[filepath.Join(root, "ARCHITECTURE.md")], "`"+it.Stream+"`") {
+			t.Errorf("ARCHITECTURE.md has no %s", it.Stream)
+		}
+		row := "| stream `" + it.Stream + "` "
+		if name, ok := strings.CutPrefix(it.Stream, "KV_"); ok {
+			row = "| bucket `" + name + "` "
+		} else if name, ok := strings.CutPrefix(it.Stream, "OBJ_"); ok {
+			row = "| object store `" + name + "` "
+		}
+		if !strings.Contains(all[filepath.Join(root, "docs", "nats.md")], row) {
+			t.Errorf("docs/nats.md has no row %s", row)
 		}
 	}
 }
