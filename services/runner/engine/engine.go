@@ -233,8 +233,12 @@ func (s *step) proceed() {
 			}
 		}
 	}
-	waiting, running := false, false
+	waiting, running, listing := false, false, false
 	for _, job := range s.run.Jobs {
+		if job.Items > 0 && job.Status == event.StatusRunning {
+			listing = true // what it does is what its items do
+			continue
+		}
 		waiting = waiting || job.Status == event.StatusWaiting
 		running = running || job.Status == event.StatusRunning
 	}
@@ -243,6 +247,8 @@ func (s *step) proceed() {
 		s.run.Status = event.StatusRunning
 	case waiting:
 		s.run.Status = event.StatusWaiting
+	case listing:
+		s.run.Status = event.StatusRunning
 	default:
 		s.complete()
 	}
