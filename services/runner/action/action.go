@@ -38,7 +38,7 @@ type Resolver interface {
 type Options struct {
 	Logger      *slog.Logger
 	Transport   *http.Transport  // nil: NewTransport()
-	MaxResponse int64            // bytes of a response's body, where the component sets no other; default 4 MiB
+	MaxResponse int64            // bytes of a response's body, where the component sets no other; default 16 MiB
 	Now         func() time.Time // nil: time.Now
 	UserAgent   string
 	NATS        Messenger    // for components of type nats; nil: there is none
@@ -75,7 +75,7 @@ func New(o Options) *Performer {
 		o.Transport = NewTransport()
 	}
 	if o.MaxResponse == 0 {
-		o.MaxResponse = 4 << 20
+		o.MaxResponse = 16 << 20
 	}
 	if o.Now == nil {
 		o.Now = time.Now
