@@ -19,17 +19,18 @@ import (
 // Its order is the promise: what has happened is saved before anything that follows from it is done, and the message
 // is acknowledged after all of it. So whatever dies, the message comes again, and finds what is done in the document.
 type activation struct {
-	r          *Runner
-	ctx        context.Context //nolint:containedctx // the length of one message
-	outside    context.Context //nolint:containedctx // requests in flight, which a cancel lets go
-	abort      context.CancelCauseFunc
-	runID      string
-	trigger    string
-	request    *bus.Delivery // what has asked for the run, now; nil: something else
-	lastTry    bool          // after this delivery, the message is given up
-	definition *definition
-	world      engine.World
-	saveFirst  bool // also what begins the run is saved before it is done
+	r           *Runner
+	ctx         context.Context //nolint:containedctx // the length of one message
+	outside     context.Context //nolint:containedctx // requests in flight, which a cancel lets go
+	abort       context.CancelCauseFunc
+	runID       string
+	trigger     string
+	request     *bus.Delivery // what has asked for the run, now; nil: something else
+	redelivered bool          // the message has come before
+	lastTry     bool          // after this delivery, the message is given up
+	definition  *definition
+	world       engine.World
+	saveFirst   bool // also what begins the run is saved before it is done
 
 	run       *event.Run // as it is, saved or not
 	rev       journal.Revision

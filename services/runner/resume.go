@@ -49,7 +49,7 @@ func (r *Runner) resume(ctx context.Context, d *bus.Delivery) error {
 	}
 	a := r.begin(ctx, runID, callbackTrigger(cb))
 	defer a.end()
-	a.lastTry = d.Deliveries >= r.cfg.MaxDeliveries
+	a.redelivered, a.lastTry = d.Deliveries > 1, d.Deliveries >= r.cfg.MaxDeliveries
 	changed := false
 	for _, ev := range events {
 		if changed, err = a.resume(runID, ev); err != nil {
@@ -199,7 +199,7 @@ func (r *Runner) timeout(ctx context.Context, d *bus.Delivery) error {
 	}
 	a := r.begin(ctx, w.Run, "timeout:"+strconv.FormatUint(d.Seq, 10))
 	defer a.end()
-	a.lastTry = d.Deliveries >= r.cfg.MaxDeliveries
+	a.redelivered, a.lastTry = d.Deliveries > 1, d.Deliveries >= r.cfg.MaxDeliveries
 	changed, err := a.resume(w.Run, engine.Expired{ID: w.ID, Seq: d.Seq, Rung: rung, Trigger: a.trigger, At: now})
 	if changed && !w.Timer {
 		r.metrics.timeouts.Inc()
@@ -210,7 +210,11 @@ func (r *Runner) timeout(ctx context.Context, d *bus.Delivery) error {
 // resume applies an event to a stored run and does what follows. It tells whether the run took the event.
 func (a *activation) resume(runID string, ev engine.Event) (bool, error) {
 	saves := a.saves
-	run, rev, err := a.r.journal.Recall(a.ctx, runID)
+	recall := a.r.journal.Recall
+	if a.redelivered { // another runner may have recorded since what the message set off: that is not to be done again
+		recall = a.r.journal.Load
+	}
+	run, rev, err := recall(a.ctx, runID)
 	if err != nil {
 		return false, err
 	}
@@ -267,7 +271,7 @@ func (r *Runner) takenOver(ctx context.Context, mark *event.Wait, cb *event.Call
 	if mark.Run == "" { // not of ours
 		return false, nil
 	}
-	run, err := r.journal.Glance(ctx, mark.Run)
+	run, _, err := r.journal.Load(ctx, mark.Run) // what is remembered may be older than the callback's first delivery
 	if err != nil || run == nil {
 		return false, err
 	}

@@ -1,0 +1,144 @@
+package runner
+
+import (
+	"net/http"
+	"net/http/httptest"
+	"strings"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/switchbackhq/switchback/pkg/bus"
+	"github.com/switchbackhq/switchback/pkg/bus/bustest"
+	"github.com/switchbackhq/switchback/pkg/compose"
+	"github.com/switchbackhq/switchback/pkg/event"
+	"github.com/switchbackhq/switchback/pkg/subject"
+	"github.com/switchbackhq/switchback/pkg/workers"
+	"github.com/switchbackhq/switchback/services/runner/engine"
+	"github.com/switchbackhq/switchback/services/runner/journal"
+	"github.com/switchbackhq/switchback/services/runner/wait"
+)
+
+// TestACallbackThatComesAgainMeetsTheRunAsItIs: a runner remembers the run as it was, another has taken the callback since and died.
+// What that one has recorded is not done again, and what it has not come to is.
+func TestACallbackThatComesAgainMeetsTheRunAsItIs(t *testing.T) {
+	var asked atomic.Int32
+	outside := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		asked.Add(1)
+		w.WriteHeader(http.StatusNoContent)
+	}))
+	defer outside.Close()
+	none := func(string) (string, bool) { return "", false }
+	doc, err := compose.Parse([]byte(strings.ReplaceAll(`
+component: {id: outside, base_url: OUTSIDE, path: /say}
+workflow:
+  id: fork
+  jobs:
+    - {id: a, type: wait, wait_for: same}
+    - {id: b, type: wait, wait_for: same, depends_on: [a]}
+    - {id: say, component: outside, depends_on: [a]}
+`, "OUTSIDE", outside.URL)), none)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for name, c := range map[string]struct {
+		remembered int // what is the last that the runner knows
+		meanwhile  []string
+		asked      int32
+		status     event.Status
+	}{
+		"recorded":        {1, []string{"first", "said"}, 0, event.StatusWaiting},
+		"left undone":     {1, []string{"first"}, 1, event.StatusWaiting},
+		"by an old copy":  {0, []string{"first"}, 1, event.StatusWaiting},
+		"taken over":      {1, []string{"first", "second"}, 1, event.StatusCompleted},
+		"over an old one": {0, []string{"first", "second"}, 1, event.StatusCompleted},
+	} {
+		t.Run(name, func(t *testing.T) {
+			ctx := t.Context()
+			client := bustest.Start(t).Provisioned(bus.Layout{})
+			r := New(Config{}, Deps{Bus: client, Document: doc, Getenv: none})
+			r.invocations = workers.New(1)
+			defer r.invocations.Close()
+			defer http.DefaultTransport.(*http.Transport).CloseIdleConnections() //nolint:forcetypeassert // net/http's own
+			asked.Store(0)
+
+			other := journal.New(client, time.Hour)
+			world := engine.World{Document: doc, Static: r.resolver(r.definitions.current()).Scope(ctx)}
+			var run *event.Run
+			var rev journal.Revision
+			saved := 0
+			happens := func(ev engine.Event) {
+				t.Helper()
+				next, commands, err := engine.Advance(world, run, ev)
+				if err != nil || next == run {
+					t.Fatalf("%+v changes nothing: %v", ev, err)
+				}
+				run = next
+				if rev, _, err = other.Save(ctx, run, rev); err != nil {
+					t.Fatal(err)
+				}
+				for _, cmd := range commands {
+					if p, ok := cmd.(engine.Park); ok && saved == 0 { // later ones are another runner's, which does not come to them
+						if _, err := r.waits.Park(ctx, p.Wait, wait.Options{NotBefore: p.NotBefore}); err != nil {
+							t.Fatal(err)
+						}
+					}
+				}
+				if saved == c.remembered {
+					if _, err := r.journal.Glance(ctx, run.ID); err != nil {
+						t.Fatal(err)
+					}
+				}
+				saved++
+			}
+			calls := func(result string) *event.Callback {
+				cb := &event.Callback{ID: "same", Outcome: event.Succeeded, Result: []byte(result)}
+				ack, err := client.PublishCallback(ctx, cb)
+				if err != nil {
+					t.Fatal(err)
+				}
+				cb.Seq = ack.Seq
+				return cb
+			}
+			now := time.Now()
+			happens(engine.Requested{Request: event.RunRequest{RunID: "r", Workflow: "fork", Input: []byte(`{}`), RequestedAt: now}, Definition: doc.Hash, At: now})
+			var first *event.Callback
+			for _, what := range c.meanwhile {
+				switch what {
+				case "first":
+					first = calls("1")
+					happens(engine.CalledBack{Callback: *first, Trigger: callbackTrigger(first), At: now})
+				case "said":
+					happens(engine.Acted{Job: "say", Attempt: 1, Trigger: callbackTrigger(first), At: now})
+				case "second":
+					b := event.Wait{ID: "same", Run: "r", Job: "b", Attempt: 1, Since: now, Deadline: now.Add(time.Hour), Used: first.Seq}
+					second := calls("2")
+					happens(engine.CalledBack{Callback: *second, Trigger: callbackTrigger(second), At: now})
+					if err := r.waits.End(ctx, event.Wait{ID: "same", Run: "r", Job: "a", Attempt: 1}, first.Seq); err != nil {
+						t.Fatal(err)
+					}
+					if _, err := r.waits.Park(ctx, b, wait.Options{}); err != nil {
+						t.Fatal(err)
+					}
+					if err := r.waits.End(ctx, b, second.Seq); err != nil {
+						t.Fatal(err)
+					}
+				}
+			}
+			m, err := client.Next(ctx, subject.StreamWaits, subject.Callback("same"), first.Seq)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if err := r.resume(ctx, &bus.Delivery{Stored: *m, Deliveries: 2}); err != nil {
+				t.Fatal(err)
+			}
+			got, err := client.Run(ctx, "r")
+			if err != nil {
+				t.Fatal(err)
+			}
+			if got.Run.Status != c.status || asked.Load() != c.asked {
+				t.Errorf("the run is %s, and the outside service was asked %d times; want %s, %d", got.Run.Status, asked.Load(), c.status, c.asked)
+			}
+		})
+	}
+}
