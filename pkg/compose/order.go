@@ -162,6 +162,8 @@ func (d *decoder) jobNeeds(w *Workflow, j *draft) {
 			switch {
 			case w.Job(id) == nil:
 				d.wrongf(n, suggest(id, w.ids()), "there is no job %q", id)
+			case id == j.ID && len(group) == 1:
+				d.wrongf(n, "", "the job %s waits for itself", id)
 			case !slices.Contains(ids, id):
 				ids = append(ids, id)
 			}
@@ -182,7 +184,11 @@ func (d *decoder) jobNeeds(w *Workflow, j *draft) {
 		for _, r := range u.refs {
 			switch {
 			case r.Source == "jobs":
-				if id := d.mentioned(w, u, r); id != "" && !j.within(d, id) {
+				switch id := d.mentioned(w, u, r); {
+				case id == j.ID:
+					d.wrongRef(u, r, "in its output, ${output} is the component's; what it gave in an earlier round of a loop is not kept",
+						"the job "+id+" waits for itself: it mentions itself")
+				case id != "" && !j.within(d, id):
 					need(id)
 				}
 			case r.Source == "error":
