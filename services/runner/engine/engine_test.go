@@ -299,6 +299,37 @@ func TestAdvance(t *testing.T) {
 			states: "failed a=failed", commands: []string{"end r.a used 0", "finish"}, err: "timeout: no callback for r.a came until 2026-01-02 03:05:05 UTC (a)",
 		},
 		{
+			name: "a deadline names what has not come", world: world(component(time.Minute), job("a")),
+			events: []engine.Event{
+				requested(t0),
+				engine.Acted{Job: "a", Attempt: 1, Trigger: "request:7", At: after(second), Wait: &engine.Wait{ID: "one", More: []string{"two", "three"}}},
+				callback("one", 9, event.Succeeded, `{}`, after(2*second)), engine.Expired{ID: "three", Seq: 10, Trigger: "timeout:10", At: after(time.Hour)},
+			},
+			states: "failed a=failed", commands: []string{"end one used 9", "end two used 0", "end three used 0", "finish"},
+			err: "timeout: only 1 of 3 callbacks came until 2026-01-02 03:05:05 UTC, and none for two, three (a)",
+		},
+		{
+			name: "a deadline says how many have come for one id", world: world(component(time.Minute), job("a")),
+			events: []engine.Event{
+				requested(t0),
+				engine.Acted{Job: "a", Attempt: 1, Trigger: "request:7", At: after(second), Wait: &engine.Wait{ID: "one", Quorum: 2}},
+				callback("one", 9, event.Succeeded, `{}`, after(2*second)), engine.Expired{ID: "one", Seq: 10, Trigger: "timeout:10", At: after(time.Hour)},
+			},
+			states: "failed a=failed", commands: []string{"end one used 9", "finish"},
+			err: "timeout: only 1 of 2 callbacks for one came until 2026-01-02 03:05:05 UTC (a)",
+		},
+		{
+			name:  "a callback for any of an earlier attempt's ids still counts",
+			world: world(component(time.Minute), retrying(2, 0)),
+			events: []engine.Event{
+				requested(t0),
+				engine.Acted{Job: "a", Attempt: 1, Trigger: "request:7", At: after(second), Wait: &engine.Wait{ID: "one", More: []string{"two"}, Quorum: 1}},
+				engine.Expired{ID: "two", Seq: 8, Trigger: "timeout:8", At: after(time.Minute)},
+				responded("a", 2, after(61*second)), callback("one", 9, event.Succeeded, `{}`, after(62*second)),
+			},
+			states: "completed a=completed", commands: []string{"end r.a.2 used 0", "end one used 9", "end two used 0", "finish"}, output: `{}`,
+		},
+		{
 			name: "a timer of an earlier deadline makes the wait again", world: world(component(time.Minute), job("a")),
 			events: []engine.Event{requested(t0), responded("a", 1, after(second)), engine.Expired{ID: "r.a", Seq: 3, Trigger: "timeout:3", At: after(30 * second)}},
 			states: "waiting a=waiting", commands: []string{"park r.a until 1m0s used 0"},

@@ -341,12 +341,35 @@ func (s *step) expired(ev Expired) {
 	}
 	job := s.job(def.ID)
 	a = last(job)
-	a.Wait.ResumedBy = &event.ResumedBy{Seq: ev.Seq, At: s.now, Timeout: true}
-	s.fail(def, job, Error{
-		Code:      CodeTimeout,
-		Message:   fmt.Sprintf("no callback for %s came until %s", ev.ID, a.Wait.Deadline.UTC().Format("2006-01-02 15:04:05 MST")),
-		Permanent: s.noTimeLeft(def, job),
-	})
+	message := tooFew(a)
+	for _, w := range waits(a) {
+		if w.ResumedBy == nil || len(a.More) == 0 { // of several ids, some may have been called back
+			w.ResumedBy = &event.ResumedBy{Seq: ev.Seq, At: s.now, Timeout: true}
+		}
+	}
+	s.fail(def, job, Error{Code: CodeTimeout, Message: message, Permanent: s.noTimeLeft(def, job)})
+}
+
+// tooFew says which callbacks have not come by the deadline.
+func tooFew(a *event.Attempt) string {
+	came, missing := 0, []string{}
+	for _, w := range waits(a) {
+		if came += len(w.Results); w.ResumedBy == nil {
+			missing = append(missing, w.ID)
+		}
+	}
+	if n := len(missing); n > 3 {
+		missing = append(missing[:3:3], fmt.Sprintf("%d more", n-3))
+	}
+	ids, until := strings.Join(missing, ", "), a.Wait.Deadline.UTC().Format("2006-01-02 15:04:05 MST")
+	switch {
+	case came == 0:
+		return fmt.Sprintf("no callback for %s came until %s", ids, until)
+	case len(a.More) == 0:
+		return fmt.Sprintf("only %d of %d callbacks for %s came until %s", came, a.Wait.Quorum, a.Wait.ID, until)
+	default:
+		return fmt.Sprintf("only %d of %d callbacks came until %s, and none for %s", came, a.Wait.Quorum, until, ids)
+	}
 }
 
 // noTimeLeft tells whether the job's or the run's own time is over: another attempt has none then.

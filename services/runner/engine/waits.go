@@ -77,7 +77,7 @@ func waitOf(a *event.Attempt, which int) *event.WaitState {
 
 // spent tells whether one of several ids has brought what it can.
 func spent(a *event.Attempt, w *event.WaitState) bool {
-	return len(a.More) > 0 && w.ResumedBy != nil
+	return len(a.More) > 0 && w.ResumedBy != nil && !w.ResumedBy.Timeout
 }
 
 // waiting finds the attempt that waits, or has waited, for an id, and which of its waits it is. Several jobs may wait for an id
