@@ -303,7 +303,8 @@ func TestAdvance(t *testing.T) {
 			events: []engine.Event{
 				requested(t0),
 				engine.Acted{Job: "a", Attempt: 1, Trigger: "request:7", At: after(second), Wait: &engine.Wait{ID: "one", More: []string{"two", "three"}}},
-				callback("one", 9, event.Succeeded, `{}`, after(2*second)), engine.Expired{ID: "three", Seq: 10, Trigger: "timeout:10", At: after(time.Hour)},
+				callback("one", 9, event.Succeeded, `{}`, after(2*second)),
+				engine.Expired{ID: "three", Seq: 10, Trigger: "timeout:10", At: after(time.Hour)},
 			},
 			states: "failed a=failed", commands: []string{"end one used 9", "end two used 0", "end three used 0", "finish"},
 			err: "timeout: only 1 of 3 callbacks came until 2026-01-02 03:05:05 UTC, and none for two, three (a)",
@@ -313,7 +314,8 @@ func TestAdvance(t *testing.T) {
 			events: []engine.Event{
 				requested(t0),
 				engine.Acted{Job: "a", Attempt: 1, Trigger: "request:7", At: after(second), Wait: &engine.Wait{ID: "one", Quorum: 2}},
-				callback("one", 9, event.Succeeded, `{}`, after(2*second)), engine.Expired{ID: "one", Seq: 10, Trigger: "timeout:10", At: after(time.Hour)},
+				callback("one", 9, event.Succeeded, `{}`, after(2*second)),
+				engine.Expired{ID: "one", Seq: 10, Trigger: "timeout:10", At: after(time.Hour)},
 			},
 			states: "failed a=failed", commands: []string{"end one used 9", "finish"},
 			err: "timeout: only 1 of 2 callbacks for one came until 2026-01-02 03:05:05 UTC (a)",
