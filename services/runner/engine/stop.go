@@ -43,9 +43,11 @@ func CancelID(runID string) string { return runID + "..cancel" }
 func LeftoverID(runID string) string { return runID + "..left" }
 
 func (s *step) cancel(ev Cancelled) {
-	if ev.Again && s.run.Status.Ended() {
-		s.leftover()
-		return
+	if ev.Again {
+		if s.run.Status.Ended() {
+			s.leftover()
+		}
+		return // else it was tried again since
 	}
 	if s.run.Status.Ended() || !ev.Asked.IsZero() && s.run.RetriedAt.After(ev.Asked) {
 		s.repeat()
