@@ -2,6 +2,7 @@ package runner_test
 
 import (
 	"context"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -77,6 +78,7 @@ workflows:
   parent: {job: {id: child, type: workflow, workflow: work, input: {}}}
   work: {job: {id: ask, component: outside}}
   wait: {job: {id: hold, type: wait}}
+  other: {job: {id: child, type: wait}}
 `
 
 // TestARunThatNobodyWantsAnyMore has lain in the queue while the run that asked for it was cancelled: who did that found no
@@ -96,10 +98,19 @@ func TestARunThatNobodyWantsAnyMore(t *testing.T) {
 			t.Errorf("it is cancelled with %+v", run.Error)
 		}
 	}
+	// A run that has ended may be called as another's job: it has asked for nothing.
+	b.ask("other", "p2", `{}`)
+	b.status("p2", event.StatusWaiting)
+	b.ask("work", "p2.child", `{}`)
+	b.status("p2.child", event.StatusCompleted)
+	if _, err := b.bus.PublishRunRequest(t.Context(), &event.RunRequest{RunID: "second", MsgID: "second", Workflow: "work", Parent: "p2.child.2"}); err != nil {
+		t.Fatal(err)
+	}
+	b.status("second", event.StatusCompleted)
 	b.ask("parent", "q", `{}`)
 	b.status("q", event.StatusCompleted)
-	if calls := b.called(); len(calls) != 1 || calls[0].key != "q.child.run.ask" {
-		t.Errorf("the outside service was asked %+v", calls)
+	if got, want := keys(b.called()), []string{"p2.child.ask", "second.ask", "q.child.run.ask"}; !slices.Equal(got, want) {
+		t.Errorf("the outside service was asked for %v", got)
 	}
 }
 

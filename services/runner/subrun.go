@@ -52,12 +52,25 @@ func (a *activation) wanted() error {
 		case err != nil:
 			return fmt.Errorf("look for the run that %s is for: %w", a.runID, err)
 		}
+		if run.Jobs != nil && !named(run, parent[dot+1:]) {
+			continue // another run that is called so
+		}
 		if !run.Status.Ended() {
 			return nil
 		}
 		return a.apply(engine.Cancelled{Reason: engine.ParentEnded, At: time.Now()})
 	}
 	return nil
+}
+
+// named tells whether an attempt's id, behind that of its run, begins with one of the run's jobs.
+func named(run *event.Run, attempt string) bool {
+	for id := range run.Jobs {
+		if rest, ok := strings.CutPrefix(attempt, id); ok && (rest == "" || rest[0] == '.') {
+			return true
+		}
+	}
+	return false
 }
 
 // callParent wakes the job that has asked for this run, in the way in which every wait is woken.
