@@ -86,7 +86,7 @@ func (s *step) standIn(def *compose.Job, job *event.Job) bool {
 	failure, err := errorValue(job.Error)
 	if err == nil {
 		scope := s.scope()
-		scope.Error = failure
+		scope.Error, scope.Job, scope.Attempt = failure, def.ID, last(job).Number
 		var v any
 		if v, err = def.OnError.Output.Eval(scope); err == nil {
 			job.Output, err = encoded(v)

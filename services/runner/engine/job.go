@@ -121,7 +121,7 @@ func (s *step) inputScope(def *compose.Job) Scope {
 		scope.Each, scope.Index = parent, index
 	}
 	scope.Error = s.cause(def.ID)
-	scope.ID = InvocationID(s.run.ID, def.ID, s.attemptOf(def.ID))
+	scope.Job, scope.Attempt = def.ID, s.attemptOf(def.ID)
 	return scope
 }
 

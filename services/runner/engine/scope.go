@@ -14,7 +14,8 @@ import (
 // Scope is what a job's templates may refer to, at one moment of the run. It is not changed by later events.
 type Scope struct {
 	Run      *event.Run
-	ID       string     // of the job's invocation: ${listener.id}
+	Job      string     // whose invocation's id is ${listener.id}
+	Attempt  int        // at it
 	Previous string     // the job before in the list: ${output} of an input
 	Output   any        // ${output} of an output
 	Error    any        // ${error}
@@ -76,8 +77,8 @@ func (s Scope) Resolve(ref *expr.Reference) (any, error) {
 	case "jobs":
 		return s.job(ref.Path)
 	case "listener":
-		if len(ref.Path) == 1 && ref.Path[0].Name == "id" && s.ID != "" {
-			return s.ID, nil
+		if len(ref.Path) == 1 && ref.Path[0].Name == "id" && s.Job != "" {
+			return InvocationID(s.Run.ID, s.Job, s.Attempt), nil
 		}
 	case "context":
 		return expr.Walk(map[string]any{

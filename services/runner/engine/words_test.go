@@ -96,6 +96,11 @@ func TestAJobKnowsTheIDOfItsInvocation(t *testing.T) {
 	if got := strings.Join(brief(commands), "; "); !strings.Contains(got, "park r.a.2 until") {
 		t.Errorf("the second attempt: %s", got)
 	}
+	j.Retry.MaxAttempts, j.OnError.Output = 1, template(t, "${listener.id}")
+	run, _ := play(t, world(component(0), j), requested(t0), callback("r.a", 9, event.Failed, ``, after(time.Second)))
+	if got := string(run.Jobs["a"].Output); got != `"r.a"` {
+		t.Errorf("the output of on_error: %s", got)
+	}
 }
 
 func TestIDsAreBounded(t *testing.T) {
