@@ -230,7 +230,7 @@ func completionShape() shape[Completion] {
 		},
 		short: &shorthand[Completion]{kinds: []kind{scalar}, schema: kindOf.schema, read: kindOf.read},
 	}
-	s.rules = completionRules(waitingFields(), s.names())
+	s.rules = func() []schema { return completionRules(waitingFields(), s.names()) }
 	return s
 }
 

@@ -58,8 +58,8 @@ type shape[T any] struct {
 	name   string // of the thing, as messages call it: "callback"
 	doc    string
 	fields []field[T]
-	short  *shorthand[T] // what may stand in the place of the mapping
-	rules  []schema      // what else holds of it, as far as a schema can say so
+	short  *shorthand[T]   // what may stand in the place of the mapping
+	rules  func() []schema // what else holds of it, as far as a schema can say so; nil: nothing
 }
 
 // field is one key of a mapping.

@@ -54,7 +54,7 @@ func jobFields() map[string][]string {
 
 func jobShape() shape[draft] {
 	sc := newScopes()
-	s := shape[draft]{name: "job", doc: "One step of a workflow.", rules: jobRules(), fields: []field[draft]{
+	s := shape[draft]{name: "job", doc: "One step of a workflow.", rules: jobRules, fields: []field[draft]{
 		text("id", "Its name, for ${jobs.ID.output}. Needed where there are several.", func(j *draft) *string { return &j.ID }).like(idSchema()),
 		choice("type", "What the job is.", func(j *draft) *string { return &j.Type }, jobTypes()...).or(JobComponent),
 		text("component", "The component that does it; the only one where it is not given.", func(j *draft) *string { return &j.Component }),
@@ -124,7 +124,7 @@ func readDepends(d *decoder, n *node, j *draft) {
 }
 
 func onErrorShape() shape[draft] {
-	return shape[draft]{name: "on_error", doc: "What happens when a job has failed.", rules: []schema{{"minProperties": 1}}, fields: []field[draft]{
+	return shape[draft]{name: "on_error", doc: "What happens when a job has failed.", rules: func() []schema { return []schema{{"minProperties": 1}} }, fields: []field[draft]{
 		template("output", "What stands for the job's output.", newScopes().failed, func(j *draft) **expr.Template { return &j.OnError.Output }),
 		special("to", "The job to go on with.", textSchema(),
 			func(d *decoder, n *node, j *draft) {

@@ -22,7 +22,10 @@ type definition struct {
 }
 
 func (s shape[T]) definition() definition {
-	def := definition{name: strings.ReplaceAll(s.name, " ", "-"), doc: s.doc, properties: map[string]schema{}, rules: s.rules}
+	def := definition{name: strings.ReplaceAll(s.name, " ", "-"), doc: s.doc, properties: map[string]schema{}}
+	if s.rules != nil {
+		def.rules = s.rules()
+	}
 	for _, f := range s.fields {
 		property := maps.Clone(f.schema)
 		if property == nil {
