@@ -114,8 +114,14 @@ func (a *activation) again(run *event.Run, rev journal.Revision, seq uint64, now
 	if err := a.adopt(run, rev); err != nil {
 		return err
 	}
-	if run.Parent != "" && !run.Status.Ended() {
+	switch {
+	case run.Parent == "":
+	case !run.Status.Ended():
 		if err := a.wanted(); err != nil { // whoever began it may not have come to asking
+			return err
+		}
+	case run.EndedBy == engine.CancelTrigger: // or not to the end of what follows from the answer
+		if err := a.handle(engine.Redelivered{Trigger: engine.CancelTrigger, At: now}); err != nil {
 			return err
 		}
 	}

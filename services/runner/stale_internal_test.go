@@ -142,3 +142,52 @@ workflow:
 		})
 	}
 }
+
+// TestTheEndOfAnUnwantedRunIsFinished: who found, when its request came again, that nobody wants it has saved that it is cancelled, and died.
+func TestTheEndOfAnUnwantedRunIsFinished(t *testing.T) {
+	none := func(string) (string, bool) { return "", false }
+	doc, err := compose.Parse([]byte(`
+workflows:
+  child: {job: {id: sub, type: workflow, workflow: wait}}
+  wait: {job: {id: hold, type: wait}}
+`), none)
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx := t.Context()
+	client := bustest.Start(t).Provisioned(bus.Layout{})
+	r := New(Config{}, Deps{Bus: client, Document: doc, Getenv: none})
+	world := engine.World{Document: doc}
+	now := time.Now()
+	save := func(req event.RunRequest, then ...engine.Event) {
+		t.Helper()
+		var run *event.Run
+		for _, ev := range append([]engine.Event{engine.Requested{Request: req, Definition: doc.Hash, Trigger: "request:1", At: now}}, then...) {
+			if run, _, err = engine.Advance(world, run, ev); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if _, _, err := r.journal.Save(ctx, run, 0); err != nil {
+			t.Fatal(err)
+		}
+	}
+	child := event.RunRequest{RunID: "p.c.run", Workflow: "child", Parent: "p.c"}
+	ack, err := client.PublishRunRequest(ctx, &child)
+	if err != nil {
+		t.Fatal(err)
+	}
+	child.Seq, child.Input = ack.Seq, []byte(`{}`)
+	save(child, engine.Cancelled{Reason: engine.ParentEnded, At: now})
+	save(event.RunRequest{RunID: "p.c.run.sub.run", Workflow: "wait", Parent: "p.c.run.sub", Input: []byte(`{}`)})
+	m, err := client.Next(ctx, subject.StreamRuns, subject.RunRequest("child"), ack.Seq)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := r.request(ctx, &bus.Delivery{Stored: *m, Deliveries: 3}); err != nil {
+		t.Fatal(err)
+	}
+	got, err := client.Run(ctx, "p.c.run.sub.run")
+	if err != nil || got.Run.Status != event.StatusCancelled {
+		t.Errorf("the run that it asked for is %s, %v", got.Run.Status, err)
+	}
+}
