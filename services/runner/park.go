@@ -173,7 +173,9 @@ func (a *activation) endWaits() error {
 	return nil
 }
 
-// disown ends waits that were made for nothing: another activation has ended their jobs meanwhile, when they did not stand yet.
+// disown ends waits that were made for nothing: another activation has ended their jobs meanwhile, when they did not stand yet. The wait
+// whose callback has done that is not among them: who took the callback ends it, after all that follows from it, and finds
+// the run by it until then.
 func (a *activation) disown() error {
 	if len(a.made) == 0 {
 		return nil
@@ -189,6 +191,9 @@ func (a *activation) disown() error {
 		}
 	}
 	for _, w := range a.made {
+		if engine.Resumed(run, w.Job, w.ID) {
+			continue
+		}
 		if !engine.Holds(run, w.Job, w.ID) && !slices.ContainsFunc(a.ends, func(e engine.End) bool { return e.Wait.ID == w.ID && e.Wait.Job == w.Job }) {
 			a.ends = append(a.ends, engine.End{Wait: w, Used: engine.Used(run, w.ID)})
 		}

@@ -42,14 +42,15 @@ func (r *Runner) resume(ctx context.Context, d *bus.Delivery) error {
 		}
 		return nil
 	}
-	if d.Deliveries > 1 {
+	_, again := events[0].(engine.Redelivered)
+	if d.Deliveries > 1 && !again {
 		// What it has set off before is not found by its own event alone: it may have brought an earlier callback to the run,
 		// or the job that it was for may have begun anew.
-		events = append([]engine.Event{engine.Redelivered{Trigger: callbackTrigger(cb), At: time.Now()}}, events...)
+		events, again = append([]engine.Event{engine.Redelivered{Trigger: callbackTrigger(cb), At: time.Now()}}, events...), true
 	}
 	a := r.begin(ctx, runID, callbackTrigger(cb))
 	defer a.end()
-	a.redelivered, a.lastTry = d.Deliveries > 1, d.Deliveries >= r.cfg.MaxDeliveries
+	a.redelivered, a.lastTry = again, d.Deliveries >= r.cfg.MaxDeliveries
 	changed := false
 	for _, ev := range events {
 		if changed, err = a.resume(runID, ev); err != nil {
@@ -95,18 +96,21 @@ func (r *Runner) find(ctx context.Context, cb *event.Callback, again bool) (runI
 	case found.Wait != nil:
 		events, err = r.inOrder(ctx, found.Wait, cb)
 		return found.Wait.Run, events, "", err
-	case found.Passed != nil && again:
-		return found.Passed.Run, redelivered, "", nil
-	case found.Passed != nil:
-		became, err = r.passed(ctx, found.Passed, cb)
-		return "", nil, became, err
-	case found.Ended:
-		if again {
-			if over, err := r.takenOver(ctx, found.Mark, cb); over || err != nil {
-				return found.Mark.Run, redelivered, "", err
+	case found.Passed != nil || found.Ended:
+		w := found.Passed
+		if w == nil {
+			w = found.Mark
+		}
+		left := again && w.Run != ""
+		if !left {
+			if left, err = r.leftUndone(ctx, w, cb); err != nil {
+				return "", nil, "", err
 			}
 		}
-		became, err = r.passed(ctx, found.Mark, cb)
+		if left {
+			return w.Run, redelivered, "", nil
+		}
+		became, err = r.passed(ctx, w, cb)
 		return "", nil, became, err
 	case !again:
 		return "", nil, fate.Orphan, nil
@@ -265,18 +269,20 @@ func (r *Runner) passed(ctx context.Context, w *event.Wait, cb *event.Callback) 
 	}
 }
 
-// takenOver tells whether the wait that has ended took the id over from the one that the callback was for. That one's end then
-// says nothing of what the callback has set off.
-func (r *Runner) takenOver(ctx context.Context, mark *event.Wait, cb *event.Callback) (bool, error) {
-	if mark.Run == "" { // not of ours
+// leftUndone tells whether a callback that has been used may have set off what nobody has done: it does not say that it comes
+// again where NATS has forgotten so. That its wait is over proves nothing: another job of the run may have taken its id over,
+// or another message have ended what it had made itself.
+func (r *Runner) leftUndone(ctx context.Context, w *event.Wait, cb *event.Callback) (bool, error) {
+	if w.Run == "" || cb.Seq > w.Used {
 		return false, nil
 	}
-	run, _, err := r.journal.Load(ctx, mark.Run) // what is remembered may be older than the callback's first delivery
-	if err != nil || run == nil {
-		return false, err
+	run, err := r.journal.Glance(ctx, w.Run)
+	if err == nil && run != nil {
+		if _, known := engine.Took(run, cb.Seq); !known { // a copy from before
+			run, _, err = r.journal.Load(ctx, w.Run)
+		}
 	}
-	job, ok := engine.Took(run, cb.Seq)
-	return ok && job != mark.Job, nil
+	return err == nil && run != nil && engine.SetOff(run, callbackTrigger(cb)), err
 }
 
 // fate counts what became of a callback.

@@ -44,14 +44,22 @@ workflow:
 	for name, c := range map[string]struct {
 		remembered int // what is the last that the runner knows
 		meanwhile  []string
+		deliveries int
 		asked      int32
 		status     event.Status
 	}{
-		"recorded":        {1, []string{"first", "said"}, 0, event.StatusWaiting},
-		"left undone":     {1, []string{"first"}, 1, event.StatusWaiting},
-		"by an old copy":  {0, []string{"first"}, 1, event.StatusWaiting},
-		"taken over":      {1, []string{"first", "second"}, 1, event.StatusCompleted},
-		"over an old one": {0, []string{"first", "second"}, 1, event.StatusCompleted},
+		"recorded":        {1, []string{"first", "said"}, 2, 0, event.StatusWaiting},
+		"left undone":     {1, []string{"first"}, 2, 1, event.StatusWaiting},
+		"by an old copy":  {0, []string{"first"}, 2, 1, event.StatusWaiting},
+		"taken over":      {1, []string{"first", "second"}, 2, 1, event.StatusCompleted},
+		"over an old one": {0, []string{"first", "second"}, 2, 1, event.StatusCompleted},
+		"its wait over":   {1, []string{"first", "over"}, 2, 1, event.StatusWaiting},
+		// NATS was killed, and does not know that it comes again.
+		"left undone, forgotten":             {1, []string{"first"}, 1, 1, event.StatusWaiting},
+		"its wait over, forgotten":           {1, []string{"first", "over"}, 1, 1, event.StatusWaiting},
+		"over and forgotten, by an old copy": {0, []string{"first", "over"}, 1, 1, event.StatusWaiting},
+		"recorded, over and forgotten":       {0, []string{"first", "said", "over"}, 1, 0, event.StatusWaiting},
+		"taken over, forgotten":              {0, []string{"first", "second"}, 1, 1, event.StatusCompleted},
 	} {
 		t.Run(name, func(t *testing.T) {
 			ctx := t.Context()
@@ -110,6 +118,10 @@ workflow:
 					happens(engine.CalledBack{Callback: *first, Trigger: callbackTrigger(first), At: now})
 				case "said":
 					happens(engine.Acted{Job: "say", Attempt: 1, Trigger: callbackTrigger(first), At: now})
+				case "over": // somebody who had made it has ended it
+					if err := r.waits.End(ctx, event.Wait{ID: "same", Run: "r", Job: "a", Attempt: 1}, first.Seq); err != nil {
+						t.Fatal(err)
+					}
 				case "second":
 					b := event.Wait{ID: "same", Run: "r", Job: "b", Attempt: 1, Since: now, Deadline: now.Add(time.Hour), Used: first.Seq}
 					second := calls("2")
@@ -129,7 +141,7 @@ workflow:
 			if err != nil {
 				t.Fatal(err)
 			}
-			if err := r.resume(ctx, &bus.Delivery{Stored: *m, Deliveries: 2}); err != nil {
+			if err := r.resume(ctx, &bus.Delivery{Stored: *m, Deliveries: c.deliveries}); err != nil {
 				t.Fatal(err)
 			}
 			got, err := client.Run(ctx, "r")

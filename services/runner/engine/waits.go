@@ -137,6 +137,22 @@ func Holds(run *event.Run, jobID, waitID string) bool {
 	return false
 }
 
+// Resumed tells whether a callback for an id has brought a job on.
+func Resumed(run *event.Run, jobID, waitID string) bool {
+	job := run.Jobs[jobID]
+	if job == nil {
+		return false
+	}
+	for _, a := range round(job) {
+		for _, w := range waits(a) {
+			if w.ID == waitID && w.ResumedBy != nil && !w.ResumedBy.Timeout {
+				return true
+			}
+		}
+	}
+	return false
+}
+
 // DoneWith tells whether a run is known to be done with one of its waits. Of one that a document does not know it is not: the
 // document may be out of date.
 func DoneWith(run *event.Run, w *event.Wait) bool {
@@ -152,6 +168,19 @@ func DoneWith(run *event.Run, w *event.Wait) bool {
 			if was.ID == w.ID {
 				return true
 			}
+		}
+	}
+	return false
+}
+
+// SetOff tells whether a message has set off what may not be done yet.
+func SetOff(run *event.Run, trigger string) bool {
+	if run.EndedBy == trigger || run.Turn != nil && run.Turn.Trigger == trigger {
+		return true
+	}
+	for _, job := range run.Jobs {
+		if a := last(job); a != nil && a.Trigger == trigger {
+			return true
 		}
 	}
 	return false
