@@ -191,10 +191,7 @@ func (a *activation) disown() error {
 		}
 	}
 	for _, w := range a.made {
-		if engine.Resumed(run, w.Job, w.ID) {
-			continue
-		}
-		if !engine.Holds(run, w.Job, w.ID) && !slices.ContainsFunc(a.ends, func(e engine.End) bool { return e.Wait.ID == w.ID && e.Wait.Job == w.Job }) {
+		if engine.Unwanted(run, w.Job, w.ID) && !slices.ContainsFunc(a.ends, func(e engine.End) bool { return e.Wait.ID == w.ID && e.Wait.Job == w.Job }) {
 			a.ends = append(a.ends, engine.End{Wait: w, Used: engine.Used(run, w.ID)})
 		}
 	}

@@ -121,43 +121,51 @@ func (s *step) lastWait(jobID, waitID string) (attempt, which int, ok bool) {
 	return 0, 0, false
 }
 
-// Holds tells whether a job is not done with an id that it has waited for.
-func Holds(run *event.Run, jobID, waitID string) bool {
-	job := run.Jobs[jobID]
-	if job == nil || job.Status.Ended() {
+// waited gives the waits for an id in a job's present round, and the attempts that they are of.
+func waited(job *event.Job, waitID string) iter.Seq2[*event.Attempt, *event.WaitState] {
+	return func(yield func(*event.Attempt, *event.WaitState) bool) {
+		for _, a := range round(job) {
+			for _, w := range waits(a) {
+				if w.ID == waitID && !yield(a, w) {
+					return
+				}
+			}
+		}
+	}
+}
+
+// needs tells whether a job is not done with an id that it has waited for.
+func needs(job *event.Job, waitID string) bool {
+	if job.Status.Ended() {
 		return false
 	}
-	for _, a := range round(job) {
-		for _, w := range waits(a) {
-			if w.ID == waitID && !spent(a, w) {
-				return true
-			}
+	for a, w := range waited(job, waitID) {
+		if !spent(a, w) {
+			return true
 		}
 	}
 	return false
 }
 
-// Resumed tells whether a callback for an id has brought a job on.
-func Resumed(run *event.Run, jobID, waitID string) bool {
+// Unwanted tells whether a job is done with an id, without a callback for it having brought the job on.
+func Unwanted(run *event.Run, jobID, waitID string) bool {
 	job := run.Jobs[jobID]
 	if job == nil {
-		return false
+		return true
 	}
-	for _, a := range round(job) {
-		for _, w := range waits(a) {
-			if w.ID == waitID && w.ResumedBy != nil && !w.ResumedBy.Timeout {
-				return true
-			}
+	for _, w := range waited(job, waitID) {
+		if w.ResumedBy != nil && !w.ResumedBy.Timeout {
+			return false
 		}
 	}
-	return false
+	return !needs(job, waitID)
 }
 
 // DoneWith tells whether a run is known to be done with one of its waits. Of one that a document does not know it is not: the
 // document may be out of date.
 func DoneWith(run *event.Run, w *event.Wait) bool {
 	job := run.Jobs[w.Job]
-	if job == nil || Holds(run, w.Job, w.ID) {
+	if job == nil || needs(job, w.ID) {
 		return false
 	}
 	for _, a := range job.Attempts {
