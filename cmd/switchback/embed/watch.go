@@ -67,7 +67,9 @@ func (s *Server) look(ctx context.Context) {
 	s.halt()
 	ns, err := start(ctx, s.o)
 	if err != nil {
-		s.o.Logger.Error("cannot start NATS again", slog.Any("error", err))
+		if ctx.Err() == nil { // else it is told to stop
+			s.o.Logger.Error("cannot start NATS again", slog.Any("error", err))
+		}
 		return
 	}
 	s.mu.Lock()
