@@ -38,25 +38,30 @@ type Entry struct {
 // Bucket gives the bucket of that name; it need not exist yet.
 func (b *Bus) Bucket(name string) *Bucket { return &Bucket{b: b, name: name} }
 
-func (k *Bucket) subject(key string) string { return "$KV." + k.name + "." + subject.Key(key) }
+func (k *Bucket) subject(key string) string { return subject.BucketKey(k.name, key) }
+
+func (k *Bucket) stream() string { return subject.BucketStream(k.name) }
 
 // Get gives the key's value, or ErrNotFound. It sees every write acknowledged before.
 func (k *Bucket) Get(ctx context.Context, key string) (*Entry, error) {
-	m, err := k.b.Last(ctx, "KV_"+k.name, k.subject(key))
+	m, err := k.b.Last(ctx, k.stream(), k.subject(key))
 	if err != nil {
 		return nil, err
 	}
-	if deleted(m.Header) {
+	if Removed(m) {
 		return nil, fmt.Errorf("key %s in bucket %s: %w", key, k.name, ErrNotFound)
 	}
 	return &Entry{Key: key, Value: m.Data, Revision: m.Seq, Time: m.Time}, nil
 }
 
-// Removed tells the marker of a key that has gone from a value, among the messages of a bucket's stream.
-func Removed(m *Stored) bool { return deleted(m.Header) }
+// Removal is the marker of a key that has gone, as every client of a bucket knows it. The marker itself goes after ttl.
+func Removal(subj string, ttl time.Duration) *Message {
+	return &Message{Subject: subj, Header: Header{hdrKVOperation: "PURGE"}, Rollup: true, TTL: ttl}
+}
 
-func deleted(h Header) bool {
-	return h[hdrKVOperation] != "" || h["Nats-Marker-Reason"] != ""
+// Removed tells the marker of a key that has gone from a value, among the messages of a bucket's stream.
+func Removed(m *Stored) bool {
+	return m.Header[hdrKVOperation] != "" || m.Header["Nats-Marker-Reason"] != ""
 }
 
 // Put sets the key and gives its revision. A TTL above zero removes it after that time.
@@ -71,13 +76,13 @@ func (k *Bucket) Create(ctx context.Context, key string, value []byte, ttl time.
 	if !errors.Is(err, ErrConflict) {
 		return rev, err
 	}
-	m, lerr := k.b.Last(ctx, "KV_"+k.name, k.subject(key))
+	m, lerr := k.b.Last(ctx, k.stream(), k.subject(key))
 	switch {
 	case errors.Is(lerr, ErrNotFound):
 		return k.Update(ctx, key, value, 0, ttl)
 	case lerr != nil:
 		return 0, lerr
-	case deleted(m.Header):
+	case Removed(m):
 		return k.Update(ctx, key, value, m.Seq, ttl)
 	}
 	return 0, err
@@ -91,15 +96,15 @@ func (k *Bucket) Update(ctx context.Context, key string, value []byte, rev uint6
 
 // Delete removes the key; one that does not exist is no error.
 func (k *Bucket) Delete(ctx context.Context, key string) error {
-	_, err := k.b.Publish(ctx, &Message{Subject: k.subject(key), Header: Header{hdrKVOperation: "PURGE"}, Rollup: true, TTL: markerTTL})
+	_, err := k.b.Publish(ctx, Removal(k.subject(key), markerTTL))
 	return err
 }
 
 // DeleteAt removes the key when its revision is rev, or gives ErrConflict.
 func (k *Bucket) DeleteAt(ctx context.Context, key string, rev uint64) error {
-	_, err := k.b.Publish(ctx, &Message{
-		Subject: k.subject(key), Header: Header{hdrKVOperation: "PURGE"}, Rollup: true, TTL: markerTTL, Expect: &Expect{Seq: rev},
-	})
+	m := Removal(k.subject(key), markerTTL)
+	m.Expect = &Expect{Seq: rev}
+	_, err := k.b.Publish(ctx, m)
 	return err
 }
 

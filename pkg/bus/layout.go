@@ -66,7 +66,7 @@ const waitsSlack = 24 * time.Hour
 func (l Layout) streams() []jetstream.StreamConfig {
 	bucket := func(name string) jetstream.StreamConfig {
 		return jetstream.StreamConfig{
-			Name: "KV_" + name, Subjects: []string{"$KV." + name + ".>"}, MaxMsgsPerSubject: 1, Discard: jetstream.DiscardNew,
+			Name: subject.BucketStream(name), Subjects: []string{subject.BucketKeys(name)}, MaxMsgsPerSubject: 1, Discard: jetstream.DiscardNew,
 			AllowDirect: true, AllowRollup: true, DenyDelete: true, AllowMsgTTL: true,
 		}
 	}

@@ -83,6 +83,9 @@ func RunRequest(workflow string) string { return "run.request." + Escape(workflo
 // RunCancel is run.command.<run id>.cancel.
 func RunCancel(runID string) string { return "run.command." + Escape(runID) + ".cancel" }
 
+// RunAbort is run.command.<run id>.abort: by it a runner that has cancelled a run tells the others.
+func RunAbort(runID string) string { return "run.command." + Escape(runID) + ".abort" }
+
 // RunEvent is run.event.<run id>.<event>.
 func RunEvent(runID, event string) string { return "run.event." + Escape(runID) + "." + event }
 
@@ -99,7 +102,7 @@ func Timer(id string) string { return "timer." + Escape(id) }
 func Timeout(id string) string { return "timeout." + Escape(id) }
 
 // Wait is the stored subject of the key of a wait, $KV.waits.<id>.
-func Wait(id string) string { return "$KV." + BucketWaits + "." + Escape(id) }
+func Wait(id string) string { return BucketKey(BucketWaits, id) }
 
 // Received is received.<listener>.<endpoint>.<verdict>.
 func Received(listener, endpoint, verdict string) string {
@@ -114,6 +117,12 @@ func Dead(kind, id string) string { return "dead." + token(kind) + "." + Escape(
 
 // BucketStream is the stream behind a bucket, KV_<bucket>.
 func BucketStream(bucket string) string { return "KV_" + bucket }
+
+// BucketKey is the stored subject of the key of id in a bucket, $KV.<bucket>.<id>.
+func BucketKey(bucket, id string) string { return "$KV." + bucket + "." + Key(id) }
+
+// BucketKeys is the filter of all keys of a bucket.
+func BucketKeys(bucket string) string { return "$KV." + bucket + ".>" }
 
 // SlotGroup is the key, in the bucket slots, of the runs that share a limit: those of a workflow, with one value of its
 // key, which is given by its digest.
@@ -152,9 +161,16 @@ func ParseKey(key string) (id string, err error) { return Unescape(key) }
 
 // ParseRunCancel gives the run id of a subject made by RunCancel.
 func ParseRunCancel(subject string) (runID string, err error) {
-	rest, ok := strings.CutSuffix(subject, ".cancel")
+	return parseCommand(subject, ".cancel")
+}
+
+// ParseRunAbort gives the run id of a subject made by RunAbort.
+func ParseRunAbort(subject string) (runID string, err error) { return parseCommand(subject, ".abort") }
+
+func parseCommand(subject, command string) (runID string, err error) {
+	rest, ok := strings.CutSuffix(subject, command)
 	if !ok {
-		return "", fmt.Errorf("subject %q is not run.command.<run id>.cancel", subject)
+		return "", fmt.Errorf("subject %q is not run.command.<run id>%s", subject, command)
 	}
 	return parse("run.command.", rest)
 }
@@ -167,6 +183,22 @@ func ParseRunEvent(subject string) (runID, event string, err error) {
 	}
 	runID, err = parse("run.event.", subject[:i])
 	return runID, subject[i+1:], err
+}
+
+// What there is of messages that a runner is given.
+const (
+	KindRequest  = "request"
+	KindCallback = "callback"
+	KindTimeout  = "timeout"
+)
+
+// Kind says what a message for a runner is, by its subject, and gives its id: escaped, or as another client has written it.
+func Kind(subject string) (kind, id string) {
+	if id, ok := strings.CutPrefix(subject, "run.request."); ok {
+		return KindRequest, id
+	}
+	kind, id, _ = strings.Cut(subject, ".")
+	return kind, id
 }
 
 func parse(prefix, subject string) (string, error) {

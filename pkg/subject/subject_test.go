@@ -50,6 +50,7 @@ func TestSubjectsRoundTrip(t *testing.T) {
 		"wait":       {subject.Wait(id), subject.ParseWait},
 		"runRequest": {subject.RunRequest(id), subject.ParseRunRequest},
 		"runCancel":  {subject.RunCancel(id), subject.ParseRunCancel},
+		"runAbort":   {subject.RunAbort(id), subject.ParseRunAbort},
 		"runEvent": {subject.RunEvent(id, "started"), func(s string) (string, error) {
 			run, event, err := subject.ParseRunEvent(s)
 			if event != "started" {
@@ -62,12 +63,15 @@ func TestSubjectsRoundTrip(t *testing.T) {
 			t.Errorf("%s: %q parses as %q, %v", name, f.subject, got, err)
 		}
 	}
-	for _, wrong := range []string{"", "callback", "callback.", "run.command.x", "run.event.x"} {
+	for _, wrong := range []string{"", "callback", "callback.", "run.command.x", "run.command.x.stop", "run.event.x"} {
 		if _, err := subject.ParseCallback(wrong); err == nil {
 			t.Errorf("ParseCallback(%q) succeeded", wrong)
 		}
 		if _, err := subject.ParseRunCancel(wrong); err == nil {
 			t.Errorf("ParseRunCancel(%q) succeeded", wrong)
+		}
+		if _, err := subject.ParseRunAbort(wrong); err == nil {
+			t.Errorf("ParseRunAbort(%q) succeeded", wrong)
 		}
 		if _, _, err := subject.ParseRunEvent(wrong); err == nil {
 			t.Errorf("ParseRunEvent(%q) succeeded", wrong)
@@ -100,6 +104,21 @@ func TestValid(t *testing.T) {
 	} {
 		if subject.Valid(s) != want {
 			t.Errorf("%q: %t", s, !want)
+		}
+	}
+}
+
+func TestKind(t *testing.T) {
+	for s, want := range map[string][2]string{
+		subject.RunRequest("a b"): {subject.KindRequest, "a=20b"},
+		subject.Callback("a.b"):   {subject.KindCallback, "a.b"},
+		subject.Timeout("x"):      {subject.KindTimeout, "x"},
+		"callback.a:b":            {subject.KindCallback, "a:b"}, // another client's
+		"callback":                {subject.KindCallback, ""},
+		"run.event.x.started":     {"run", "event.x.started"},
+	} {
+		if kind, id := subject.Kind(s); kind != want[0] || id != want[1] {
+			t.Errorf("%s: kind %s, id %s", s, kind, id)
 		}
 	}
 }

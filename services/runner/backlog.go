@@ -86,7 +86,7 @@ func (l *backlog) ask(ctx context.Context, now time.Time) []prometheus.Metric {
 		gauge(l.redelivered, float64(b.Redelivered), stream, subject.ConsumerRunner)
 	}
 	for _, stream := range []string{
-		subject.StreamRuns, subject.StreamWaits, "KV_" + subject.BucketRuns, subject.StreamReceived, subject.StreamDead,
+		subject.StreamRuns, subject.StreamWaits, subject.BucketStream(subject.BucketRuns), subject.StreamReceived, subject.StreamDead,
 	} {
 		h, err := l.bus.Holding(ctx, stream)
 		if err != nil {

@@ -5,7 +5,6 @@ import (
 	"encoding/json"
 	"fmt"
 	"log/slog"
-	"strings"
 	"time"
 
 	"github.com/switchbackhq/switchback/pkg/bus"
@@ -15,9 +14,6 @@ import (
 	"github.com/switchbackhq/switchback/services/runner/engine"
 )
 
-// abort is what the runner that has cancelled a run tells the others: who has requests of it in flight lets them go.
-const abortSuffix = ".abort"
-
 // answer is what a command is answered with.
 type answer struct {
 	Run   json.RawMessage `json:"run,omitempty"` // the document, or its stub
@@ -25,15 +21,13 @@ type answer struct {
 	Code  fault.Code      `json:"code,omitempty"`
 }
 
-// serveCommands answers run.command.<id>.cancel, each by one of the runners.
+// serveCommands answers run.command.<id>.cancel, each by one of the runners, and takes what the one that has cancelled a run tells
+// them all: who has requests of it in flight lets them go.
 func (r *Runner) serveCommands(ctx context.Context) (stop func(), err error) {
 	stopCancel, err := r.bus.Subscribe(ctx, subject.AllRunCommands, subject.ConsumerRunner, func(ctx context.Context, n *bus.Note) {
-		if strings.HasSuffix(n.Subject, abortSuffix) {
-			return
-		}
 		id, err := subject.ParseRunCancel(n.Subject)
 		if err != nil {
-			return
+			return // another command
 		}
 		var reply answer
 		run, err := r.cancelSurely(ctx, id, string(n.Data))
@@ -55,10 +49,8 @@ func (r *Runner) serveCommands(ctx context.Context) (stop func(), err error) {
 		return nil, fmt.Errorf("listen for commands: %w", err)
 	}
 	stopAbort, err := r.bus.Subscribe(ctx, subject.AllRunCommands, "", func(_ context.Context, n *bus.Note) {
-		if name, ok := strings.CutSuffix(n.Subject, abortSuffix); ok {
-			if id, err := subject.ParseRunCancel(name + ".cancel"); err == nil {
-				r.abort(id)
-			}
+		if id, err := subject.ParseRunAbort(n.Subject); err == nil {
+			r.abort(id)
 		}
 	})
 	if err != nil {
@@ -123,7 +115,7 @@ func (r *Runner) cancel(ctx context.Context, id, reason string, asked time.Time)
 	if run == nil {
 		return nil, fault.New(fault.NotFound, "there is no run "+id, "see the runs with: switchback runs list")
 	}
-	if err := r.bus.Notify("run.command."+subject.Escape(id)+abortSuffix, nil, nil); err != nil {
+	if err := r.bus.Notify(subject.RunAbort(id), nil, nil); err != nil {
 		r.log.Warn("could not tell the other runners of a cancel", slog.String("run", id), slog.Any("error", err))
 	}
 	return run, nil

@@ -4,6 +4,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 
 	"github.com/switchbackhq/switchback/pkg/fate"
+	"github.com/switchbackhq/switchback/pkg/subject"
 )
 
 // metrics are what a runner counts.
@@ -51,7 +52,7 @@ func newMetrics(reg prometheus.Registerer) *metrics {
 			m.callbacks.WithLabelValues(string(f))
 		}
 	}
-	for _, kind := range []string{"request", "callback", "timeout"} {
+	for _, kind := range []string{subject.KindRequest, subject.KindCallback, subject.KindTimeout} {
 		m.dead.WithLabelValues(kind)
 	}
 	if reg != nil {

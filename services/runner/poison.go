@@ -74,10 +74,7 @@ func (r *Runner) giveUp(ctx context.Context, d *bus.Delivery, reason error) {
 
 // bury stores a message and the reason in the stream of what could not be processed.
 func (r *Runner) bury(ctx context.Context, m *bus.Stored, reason error) error {
-	kind, id, _ := strings.Cut(m.Subject, ".")
-	if rest, ok := strings.CutPrefix(id, "request."); ok {
-		kind, id = "request", rest
-	}
+	kind, id := subject.Kind(m.Subject)
 	headers := make(map[string][]string, len(m.Header))
 	for k, v := range m.Header {
 		headers[k] = []string{v}

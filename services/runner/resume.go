@@ -20,7 +20,7 @@ import (
 
 // resume goes on with the run that a callback or a timeout belongs to.
 func (r *Runner) resume(ctx context.Context, d *bus.Delivery) error {
-	if strings.HasPrefix(d.Subject, "timeout.") {
+	if kind, _ := subject.Kind(d.Subject); kind == subject.KindTimeout {
 		return r.timeout(ctx, d)
 	}
 	cb, err := bus.DecodeCallback(&d.Stored)

@@ -27,7 +27,7 @@ func (r *Runner) startRun(ctx context.Context, c engine.StartRun, trace string) 
 	if len(input) == 0 || string(input) == "null" {
 		input = json.RawMessage("{}")
 	}
-	trace, end := r.publishing(ctx, "run.request.{workflow}", trace)
+	trace, end := r.publishing(ctx, anyRequest, trace)
 	defer func() { end(err) }()
 	_, err = r.bus.PublishRunRequest(ctx, &event.RunRequest{
 		RunID: c.ID, MsgID: c.ID, Workflow: c.Workflow, Input: input, Parent: c.Parent, Definition: c.Definition, Trace: trace,
@@ -86,7 +86,7 @@ func (r *Runner) callParent(ctx context.Context, run *event.Run) (err error) {
 			cb.Result = run.Error.Data
 		}
 	}
-	trace, end := r.publishing(ctx, "callback.{id}", run.Trace)
+	trace, end := r.publishing(ctx, anyCallback, run.Trace)
 	defer func() { end(err) }()
 	cb.Trace = trace
 	if _, err := r.bus.PublishCallback(ctx, &cb); err != nil {

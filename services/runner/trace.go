@@ -2,7 +2,6 @@ package runner
 
 import (
 	"context"
-	"strings"
 
 	"go.opentelemetry.io/otel/attribute"
 	"go.opentelemetry.io/otel/codes"
@@ -48,15 +47,21 @@ func endSpan(span trace.Span, err error) {
 	span.End()
 }
 
-// template is a subject without what differs from message to message.
-func template(s string) string {
-	switch {
-	case strings.HasPrefix(s, "callback."):
-		return "callback.{id}"
-	case strings.HasPrefix(s, "timeout."):
-		return "timeout.{id}"
+// Subjects without what differs from message to message, as spans are called by.
+const (
+	anyRequest  = "run.request.{workflow}"
+	anyCallback = "callback.{id}"
+	anyTimeout  = "timeout.{id}"
+)
+
+func template(subj string) string {
+	switch kind, _ := subject.Kind(subj); kind {
+	case subject.KindCallback:
+		return anyCallback
+	case subject.KindTimeout:
+		return anyTimeout
 	default:
-		return "run.request.{workflow}"
+		return anyRequest
 	}
 }
 

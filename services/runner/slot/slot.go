@@ -91,8 +91,9 @@ type holder struct {
 	Rung   bool      `json:"rung,omitempty"` // it was queued: its ring starts the run, and nothing else
 }
 
+var stream = subject.BucketStream(subject.BucketSlots)
+
 const (
-	stream = "KV_" + subject.BucketSlots // subject.BucketStream of it
 	// window is how many of the queue are looked at for the lowest order: so many may have been queued out of order,
 	// because several runners take requests at once.
 	window = 256
@@ -101,9 +102,6 @@ const (
 	keepRing  = 72 * time.Hour
 	// settled is how old a turn must be to be held against its run's document.
 	settled = 10 * time.Second
-
-	hdrOperation = "KV-Operation"
-	opPurge      = "PURGE"
 )
 
 // Acquire tells whether the ticket's turn has come at once, and queues it where it has not: then its ring will start it.
@@ -175,7 +173,7 @@ func (s *Slots) release(ctx context.Context, t Ticket) error {
 	// First out of the queue: who finds it there without a turn would give it one. Who has found it there already has read
 	// the document before, and comes second to the change of it that follows, though it may change nothing.
 	switch m, err := s.bus.Last(ctx, stream, queueSubject(t)); {
-	case err == nil && m.Header[hdrOperation] == "":
+	case err == nil && !bus.Removed(m):
 		if err := s.dequeue(ctx, t); err != nil {
 			return err
 		}
@@ -283,7 +281,7 @@ func (s *Slots) next(ctx context.Context, h *holders, queue []Ticket) (next []Ti
 			continue
 		}
 		m, err := s.bus.Last(ctx, stream, queueSubject(t))
-		if errors.Is(err, bus.ErrNotFound) || err == nil && m.Header[hdrOperation] != "" {
+		if errors.Is(err, bus.ErrNotFound) || err == nil && bus.Removed(m) {
 			continue // it has left, and a copy of the queue does not know yet
 		}
 		if err != nil {
@@ -308,10 +306,7 @@ func (s *Slots) admit(ctx context.Context, t Ticket) error {
 }
 
 func (s *Slots) dequeue(ctx context.Context, t Ticket) error {
-	_, err := s.bus.Publish(ctx, &bus.Message{
-		Subject: queueSubject(t), Header: bus.Header{hdrOperation: opPurge}, Rollup: true, TTL: time.Second,
-	})
-	if err != nil {
+	if _, err := s.bus.Publish(ctx, bus.Removal(queueSubject(t), time.Second)); err != nil {
 		return fmt.Errorf("take run %s out of its queue: %w", t.Run, err)
 	}
 	return nil
@@ -328,7 +323,7 @@ func (s *Slots) queued(ctx context.Context, group string) ([]Ticket, error) {
 		for _, m := range many {
 			from = m.Seq + 1
 			t := Ticket{Group: group}
-			if m.Header[hdrOperation] != "" || json.Unmarshal(m.Data, &t) != nil {
+			if bus.Removed(m) || json.Unmarshal(m.Data, &t) != nil {
 				continue // has left, or is not ours
 			}
 			queue = append(queue, t)

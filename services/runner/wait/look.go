@@ -122,10 +122,9 @@ func mark(wait event.Wait, used uint64, keep time.Duration) (*bus.Message, error
 	if err != nil {
 		return nil, fmt.Errorf("write the mark of %s: %w", wait.ID, err)
 	}
-	return &bus.Message{
-		Subject: subject.Wait(wait.ID), Data: data, Rollup: true, TTL: keep,
-		Header: bus.Header{hdrOperation: opPurge, subject.HeaderUsed: strconv.FormatUint(used, 10)},
-	}, nil
+	m := bus.Removal(subject.Wait(wait.ID), keep)
+	m.Data, m.Header[subject.HeaderUsed] = data, strconv.FormatUint(used, 10)
+	return m, nil
 }
 
 // kept is what lies on a wait's key.
@@ -152,7 +151,7 @@ func read(m *bus.Stored, err error) (*kept, error) {
 	if err != nil {
 		return nil, err
 	}
-	k := &kept{revision: m.Seq, at: m.Time, ended: m.Header[hdrOperation] != ""}
+	k := &kept{revision: m.Seq, at: m.Time, ended: bus.Removed(m)}
 	if len(m.Data) > 0 {
 		err = json.Unmarshal(m.Data, &k.wait)
 	}

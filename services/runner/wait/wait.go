@@ -51,9 +51,6 @@ const (
 	// maxSleep bounds how long a timer lies in the stream, which forgets what is older than its longest wait. A longer wait is
 	// woken on the way, before its deadline, and parked again.
 	maxSleep = 10 * 24 * time.Hour
-
-	hdrOperation = "KV-Operation"
-	opPurge      = "PURGE"
 )
 
 // Park makes a wait stand, unless callbacks for it are there already: then it gives those that count, in order, and no wait
