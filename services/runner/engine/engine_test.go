@@ -511,22 +511,64 @@ func TestAdvanceRefuses(t *testing.T) {
 	}
 }
 
-func TestPausesGrow(t *testing.T) {
+// pauses gives those between five attempts of a run's job.
+func pauses(t *testing.T, run string, retry compose.Retry) (all []time.Duration) {
+	t.Helper()
 	j := job("a")
-	j.Retry = compose.Retry{MaxAttempts: 5, Delay: time.Second, Backoff: "exponential", MaxDelay: 3 * time.Second}
+	j.Retry, j.Retry.MaxAttempts = retry, 5
 	w := world(component(0), j)
-	events := []engine.Event{requested(t0)}
-	var got []string
+	begin := requested(t0)
+	begin.Request.RunID = run
+	events := []engine.Event{begin}
 	for attempt, at := 1, t0; attempt < 5; attempt++ {
 		events = append(events, engine.Acted{Job: "a", Attempt: attempt, Trigger: "t", At: at, Err: &engine.Error{Code: "x"}})
-		run, commands := play(t, w, events...)
-		got = append(got, brief(commands)...)
-		at = run.Jobs["a"].RetryAt
-		events = append(events, engine.Expired{ID: fmt.Sprintf("r.a.retry.%d", attempt+1), At: at})
+		state, _ := play(t, w, events...)
+		due := state.Jobs["a"].RetryAt
+		all = append(all, due.Sub(at))
+		at = due
+		events = append(events, engine.Expired{ID: fmt.Sprintf("%s.a.retry.%d", run, attempt+1), At: at})
 	}
-	want := []string{"sleep r.a.retry.2 until 1s", "sleep r.a.retry.3 until 3s", "sleep r.a.retry.4 until 6s", "sleep r.a.retry.5 until 9s"}
-	if diff := cmp.Diff(want, got); diff != "" {
-		t.Error(diff)
+	return all
+}
+
+func TestPausesGrow(t *testing.T) {
+	for name, c := range map[string]struct {
+		retry       compose.Retry
+		least, most []time.Duration // in seconds
+	}{
+		"fixed": {
+			compose.Retry{Delay: time.Second}, []time.Duration{1, 1, 1, 1}, []time.Duration{1, 1, 1, 1},
+		},
+		"exponential": {
+			compose.Retry{Delay: 4 * time.Second, Backoff: "exponential"}, []time.Duration{4, 8, 16, 32}, []time.Duration{5, 10, 20, 40},
+		},
+		"with a longest": {
+			compose.Retry{Delay: 4 * time.Second, Backoff: "exponential", MaxDelay: 12 * time.Second}, []time.Duration{4, 8, 9, 9}, []time.Duration{5, 10, 12, 12},
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			for i, pause := range pauses(t, "r", c.retry) {
+				if pause < c.least[i]*time.Second || pause > c.most[i]*time.Second {
+					t.Errorf("pause %d is %s", i+1, pause)
+				}
+			}
+		})
+	}
+}
+
+// TestPausesAreSpread: runs that have failed at one moment are not all tried again at another.
+func TestPausesAreSpread(t *testing.T) {
+	for name, retry := range map[string]compose.Retry{
+		"growing": {Delay: time.Second, Backoff: "exponential"},
+		"longest": {Delay: time.Minute, Backoff: "exponential", MaxDelay: time.Second},
+	} {
+		seen := map[time.Duration]bool{}
+		for i := range 20 {
+			seen[pauses(t, fmt.Sprintf("r%d", i), retry)[0]] = true
+		}
+		if len(seen) < 20 {
+			t.Errorf("%s: of 20 runs' pauses only %d are different", name, len(seen))
+		}
 	}
 }
 

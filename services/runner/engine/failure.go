@@ -21,7 +21,7 @@ func (s *step) fail(def *compose.Job, job *event.Job, e Error) {
 	job.Error = a.Error
 
 	tries := len(round(job))
-	delay := max(pauseBefore(def.Retry, tries), e.After)
+	delay := max(pauseBefore(def.Retry, tries, InvocationID(s.run.ID, def.ID, a.Number+1)), e.After)
 	due := s.now.Add(delay)
 	if tries < def.Retry.MaxAttempts && !e.Permanent && due.Before(s.limit(def, job, distant)) {
 		s.notify(event.Notice{Event: event.JobRetrying, Job: def.ID, Attempt: a.Number, Error: a.Error, RetryAt: due})
@@ -44,18 +44,22 @@ const forever = 100 * 365 * 24 * time.Hour
 // distant is later than any deadline.
 var distant = time.Unix(math.MaxInt32*1000, 0)
 
-// pauseBefore is how long to wait before the next try, after so many.
-func pauseBefore(r compose.Retry, tries int) time.Duration {
-	delay := r.Delay
+// pauseBefore is how long to wait before the next try, after so many. One that grows is up to a quarter longer than it would be, and
+// the longest up to a quarter shorter: runs that have failed together do not come back together. next is the invocation's id.
+func pauseBefore(r compose.Retry, tries int, next string) time.Duration {
+	delay, longest := r.Delay, r.MaxDelay
 	if r.Backoff == "exponential" {
 		for range tries - 1 {
 			if delay *= 2; delay > 24*time.Hour {
 				break
 			}
 		}
+		jitter := dice(next) / 4
+		delay += time.Duration(jitter * float64(delay))
+		longest -= time.Duration(jitter * float64(longest))
 	}
-	if r.MaxDelay > 0 {
-		delay = min(delay, r.MaxDelay)
+	if longest > 0 {
+		delay = min(delay, longest)
 	}
 	return delay
 }

@@ -69,15 +69,13 @@ func choose(def *compose.Switch, scope Scope, input any) (string, error) {
 	return def.Otherwise, nil
 }
 
-// draw picks one way by its weight. The dice are the invocation's id: repeated, they fall the same.
+// draw picks one way by its weight.
 func draw(ways []compose.Routing, id string) string {
 	total := 0.0
 	for _, w := range ways {
 		total += w.Weight
 	}
-	h := fnv.New64a()
-	_, _ = h.Write([]byte(id))
-	at := float64(mix(h.Sum64())>>11) / (1 << 53) * total
+	at := dice(id) * total
 	for _, w := range ways {
 		if at < w.Weight {
 			return w.To
@@ -85,6 +83,13 @@ func draw(ways []compose.Routing, id string) string {
 		at -= w.Weight
 	}
 	return ways[len(ways)-1].To
+}
+
+// dice throws a number of at least 0 and less than 1 for an invocation. Thrown again, they fall the same.
+func dice(invocation string) float64 {
+	h := fnv.New64a()
+	_, _ = h.Write([]byte(invocation))
+	return float64(mix(h.Sum64())>>11) / (1 << 53)
 }
 
 // mix spreads a hash over all its bits (the finalizer of splitmix64): ids differ in their last characters only.
