@@ -49,24 +49,33 @@ func (s *step) find(id string) *compose.Job {
 	return def
 }
 
-// defs goes through the jobs that there are, each for-each followed by its items.
-func (s *step) defs() iter.Seq[*compose.Job] {
+// defs goes through the jobs that have begun, or are routed to, and for which it is so; each for-each is followed by its items.
+// Those left out cost next to nothing: a for-each may have thousands of items.
+func (s *step) defs(so func(id string, job *event.Job) bool) iter.Seq[*compose.Job] {
 	return func(yield func(*compose.Job) bool) {
 		for _, def := range s.workflow.Jobs {
-			if !yield(def) {
-				return
-			}
 			job := s.run.Jobs[def.ID]
 			if job == nil {
 				continue
 			}
-			for i := range job.Items {
-				if !yield(s.find(itemID(def.ID, i))) {
+			items := job.Items
+			if so(def.ID, job) && !yield(def) {
+				return
+			}
+			for i := range items {
+				id := itemID(def.ID, i)
+				if item := s.run.Jobs[id]; item != nil && so(id, item) && !yield(s.find(id)) {
 					return
 				}
 			}
 		}
 	}
+}
+
+// setOff tells whether a job's last attempt was set off by the step's trigger.
+func (s *step) setOff(_ string, job *event.Job) bool {
+	a := last(job)
+	return a != nil && a.Trigger == s.trigger
 }
 
 // routes tells whether a job only decides which jobs run.

@@ -103,13 +103,9 @@ func (s *step) inner() map[string]bool {
 
 // end ends the run and all that is under way in it.
 func (s *step) end(status event.Status, err *event.RunError) {
-	s.changed = true
-	for def := range s.defs() {
-		job := s.run.Jobs[def.ID]
-		if job == nil || job.Status.Ended() {
-			continue
-		}
-		job = s.job(def.ID)
+	s.changed, s.unshown = true, false
+	for def := range s.defs(func(_ string, job *event.Job) bool { return !job.Status.Ended() }) {
+		job := s.job(def.ID)
 		never := job.Status == event.StatusPending
 		job.Called = false
 		job.Status = event.StatusCancelled

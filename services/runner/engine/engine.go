@@ -32,6 +32,8 @@ type World struct {
 	Static   expr.Scope // env, gateway, listener
 	// WaitTimeout bounds a wait that names no time of its own; 0: DefaultWaitTimeout.
 	WaitTimeout time.Duration
+	// Lists are read once for all that is asked of them; nil: each time.
+	Lists *Lists
 }
 
 // workflow gives the workflow with this id; nil where there is none, or no document.
@@ -63,6 +65,53 @@ func Advance(w World, run *event.Run, ev Event) (*event.Run, []Command, error) {
 		workflow = outline(run)
 	}
 	s := newStep(w, workflow, run, ev.at())
+	if err := s.take(ev); err != nil {
+		return nil, nil, err
+	}
+	if !s.changed {
+		return run, s.commands, nil
+	}
+	s.proceed()
+	return s.run, s.commands, nil
+}
+
+// Outcome is what one of several events has brought.
+type Outcome struct {
+	Commands []Command
+	Changed  bool // the run
+}
+
+// AdvanceAll is Advance for several events of a run that has begun, one after another. The run is gone through once for all of
+// them where Advance goes through it for each, which tells where it has thousands of jobs.
+func AdvanceAll(w World, run *event.Run, events []Event) (*event.Run, []Outcome, error) {
+	workflow := w.workflow(run.Workflow)
+	if workflow == nil {
+		return nil, nil, fmt.Errorf("run %s: its definition has no workflow %q", run.ID, run.Workflow)
+	}
+	s := newStep(w, workflow, run, time.Time{})
+	outcomes, changed := make([]Outcome, len(events)), false
+	for i, ev := range events {
+		s.now, s.trigger, s.changed, s.commands = ev.at(), "", false, nil
+		if err := s.take(ev); err != nil {
+			return nil, nil, err
+		}
+		if s.changed {
+			s.proceed()
+			changed = true
+		}
+		outcomes[i] = Outcome{Commands: s.commands, Changed: s.changed}
+	}
+	if !changed {
+		return run, outcomes, nil
+	}
+	if s.unshown {
+		s.show() // it does not end here: a job is under way
+	}
+	return s.run, outcomes, nil
+}
+
+// take applies an event.
+func (s *step) take(ev Event) error {
 	switch ev := ev.(type) {
 	case Redelivered:
 		s.trigger = ev.Trigger
@@ -98,13 +147,9 @@ func Advance(w World, run *event.Run, ev Event) (*event.Run, []Command, error) {
 		s.trigger = ev.Trigger
 		s.abandon(ev)
 	default:
-		return nil, nil, fmt.Errorf("unknown event %T", ev)
+		return fmt.Errorf("unknown event %T", ev)
 	}
-	if !s.changed {
-		return run, s.commands, nil
-	}
-	s.proceed()
-	return s.run, s.commands, nil
+	return nil
 }
 
 func begin(w World, req Requested) (*event.Run, []Command, error) {
@@ -149,6 +194,13 @@ type step struct {
 	seen     map[string]*event.Job   // the jobs as others see them: what differs is this step's own, and may be changed
 	shared   bool                    // the run's map of jobs is that one: it is copied before it is changed
 	items    map[string]*compose.Job // the items of for-each jobs, as jobs of their own
+
+	told     bool                 // commands refer to the run as it is now
+	underWay string               // a job that was seen to be
+	unshown  bool                 // the run's status is still to be found
+	used     map[string]uint64    // the last callback taken for each id; nil: not gone through
+	asked    bool                 // one of them was asked for
+	counts   map[string]*progress // of for-each jobs
 }
 
 func newStep(w World, workflow *compose.Workflow, run *event.Run, now time.Time) *step {
@@ -207,12 +259,20 @@ func (s *step) scope() Scope {
 	return Scope{Run: s.run, At: s.now, Static: s.world.Static}
 }
 
-// frozen makes a scope one that holds for ever: what changes from here on is copied before.
-func (s *step) frozen(scope Scope) Scope {
-	run := *s.run
-	s.seen, s.shared = s.run.Jobs, true
-	scope.Run = &run
+// lasting makes a scope one that holds for ever. It shows the run as this step leaves it, which is how it is saved and how the
+// command is given again; only what is taken back (a job that begins anew) is taken back in a copy.
+func (s *step) lasting(scope Scope) Scope {
+	s.told = true
 	return scope
+}
+
+// part lets what was told of the run be as it is, before something is taken back in it.
+func (s *step) part() {
+	if !s.told {
+		return
+	}
+	next := *s.run
+	s.run, s.seen, s.shared, s.told = &next, s.run.Jobs, true, false
 }
 
 // proceed starts what can start, and ends the run when nothing is left.
@@ -233,18 +293,33 @@ func (s *step) proceed() {
 			}
 		}
 	}
-	waiting, running, listing := false, false, false
-	for _, job := range s.run.Jobs {
-		if job.Items > 0 && job.Status == event.StatusRunning {
+	if job := s.run.Jobs[s.underWay]; job != nil && (job.Status == event.StatusWaiting || job.Status == event.StatusRunning) {
+		s.unshown = true // it goes on, and what it is shown as is found once
+		return
+	}
+	s.show()
+}
+
+// show finds what a run is shown as by what its jobs do, and completes it when they do nothing.
+func (s *step) show() {
+	s.unshown = false
+	waiting, listing := false, false
+	for id, job := range s.run.Jobs {
+		switch {
+		case job.Status != event.StatusRunning && job.Status != event.StatusWaiting:
+			continue
+		case job.Items > 0 && job.Status == event.StatusRunning:
 			listing = true // what it does is what its items do
 			continue
 		}
-		waiting = waiting || job.Status == event.StatusWaiting
-		running = running || job.Status == event.StatusRunning
+		s.underWay = id
+		if job.Status == event.StatusRunning {
+			s.run.Status = event.StatusRunning
+			return
+		}
+		waiting = true
 	}
 	switch {
-	case running:
-		s.run.Status = event.StatusRunning
 	case waiting:
 		s.run.Status = event.StatusWaiting
 	case listing:

@@ -572,23 +572,51 @@ func TestPausesAreSpread(t *testing.T) {
 	}
 }
 
-// TestAnActSeesTheRunAsItWasThen: its templates are evaluated beside the run, which goes on meanwhile, also within the step
-// that has commanded it.
+// TestAnActSeesTheRunAsItWasThen: its templates are evaluated beside the run, which goes on meanwhile. It sees the run as the
+// step leaves it that has commanded it: so it is saved, and so the act is performed again.
 func TestAnActSeesTheRunAsItWasThen(t *testing.T) {
 	w := world(component(0), job("a"), job("b"))
 	run, commands := play(t, w, requested(t0))
-	var seen []engine.Scope
+	seen := scopes(commands)
+	if _, _, err := engine.Advance(w, run, responded("a", 1, after(time.Second))); err != nil {
+		t.Fatal(err)
+	}
+	for i := range 2 {
+		if len(seen) != 2 || len(seen[i].Run.Jobs) != 2 || seen[i].Run.Jobs["a"].Status != event.StatusRunning {
+			t.Errorf("act %d sees %+v", i, seen)
+		}
+	}
+}
+
+// TestAnActKeepsWhatIsTakenBack: a job that begins anew has no output for a while. An act that was commanded before still has it.
+func TestAnActKeepsWhatIsTakenBack(t *testing.T) {
+	a, b, c, d := job("a"), job("b", "a"), job("c", "a"), job("d", "b")
+	c.OnError = compose.OnError{To: "a"}
+	w := world(component(0), a, b, c, d)
+	done := func(id string, at time.Duration) engine.Acted {
+		return engine.Acted{Job: id, Attempt: 1, At: after(at), Output: json.RawMessage(`{}`)}
+	}
+	run, _ := play(t, w, requested(t0), done("a", time.Second))
+	failed := done("c", 3*time.Second)
+	failed.Err = &engine.Error{Code: "x"}
+	_, outcomes, err := engine.AdvanceAll(w, run, []engine.Event{done("b", 2*time.Second), failed})
+	if err != nil {
+		t.Fatal(err)
+	}
+	before, anew := scopes(outcomes[0].Commands), scopes(outcomes[1].Commands)
+	if len(before) != 1 || before[0].Job != "d" || before[0].Run.Jobs["a"].Output == nil {
+		t.Errorf("d sees %+v", before)
+	}
+	if len(anew) != 1 || anew[0].Job != "a" || anew[0].Run.Jobs["a"].Output != nil {
+		t.Errorf("a sees %+v", anew)
+	}
+}
+
+func scopes(commands []engine.Command) (seen []engine.Scope) {
 	for _, c := range commands {
 		if act, ok := c.(engine.Act); ok {
 			seen = append(seen, act.Scope)
 		}
 	}
-	if _, _, err := engine.Advance(w, run, responded("a", 1, after(time.Second))); err != nil {
-		t.Fatal(err)
-	}
-	for i, jobs := range []int{1, 2} {
-		if len(seen) != 2 || len(seen[i].Run.Jobs) != jobs || seen[i].Run.Jobs["a"].Status != event.StatusRunning {
-			t.Errorf("act %d sees %+v", i, seen)
-		}
-	}
+	return seen
 }

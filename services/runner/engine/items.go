@@ -64,6 +64,7 @@ func (s *step) each(def *compose.Job) error {
 	if len(items) > maxItems {
 		return fmt.Errorf("a for-each takes at most %d items, and this has %d", maxItems, len(items))
 	}
+	delete(s.counts, def.ID)
 	job := s.job(def.ID)
 	job.Items = len(items)
 	for i := range items {
@@ -78,6 +79,7 @@ func (s *step) each(def *compose.Job) error {
 
 // retryItems goes on with a for-each: items that have completed stay.
 func (s *step) retryItems(def *compose.Job) {
+	delete(s.counts, def.ID)
 	job := s.job(def.ID)
 	job.First, job.Error = len(job.Attempts), nil
 	s.attempt(def, job)
@@ -91,34 +93,46 @@ func (s *step) retryItems(def *compose.Job) {
 	s.more(def)
 }
 
+// progress counts the items of a for-each. Those before next are not pending.
+type progress struct{ next, active, finished int }
+
+// counted gives how far a for-each is.
+func (s *step) counted(def *compose.Job) *progress {
+	if p := s.counts[def.ID]; p != nil {
+		return p
+	}
+	p := &progress{next: s.run.Jobs[def.ID].Items}
+	for i := range s.run.Jobs[def.ID].Items {
+		switch job := s.run.Jobs[itemID(def.ID, i)]; {
+		case job == nil || job.Status == event.StatusPending:
+			p.next = min(p.next, i)
+		case job.Status.Ended():
+			p.finished++
+		default:
+			p.active++
+		}
+	}
+	if s.counts == nil {
+		s.counts = map[string]*progress{}
+	}
+	s.counts[def.ID] = p
+	return p
+}
+
 // more starts as many items of a for-each as may be under way, and ends it when all are done.
 func (s *step) more(def *compose.Job) {
-	total := s.run.Jobs[def.ID].Items
-	for {
-		next, active, finished := -1, 0, 0
-		for i := range total {
-			switch job := s.run.Jobs[itemID(def.ID, i)]; {
-			case job == nil || job.Status == event.StatusPending:
-				if next < 0 {
-					next = i
-				}
-			case job.Status.Ended():
-				finished++
-			default:
-				active++
-			}
+	total, p := s.run.Jobs[def.ID].Items, s.counted(def)
+	for p.next < total && (def.ForEach.BatchSize <= 0 || p.active < def.ForEach.BatchSize) {
+		id := itemID(def.ID, p.next)
+		p.next++
+		if job := s.run.Jobs[id]; job != nil && job.Status != event.StatusPending {
+			continue // done in an earlier try
 		}
-		if s.run.Jobs[def.ID].Status.Ended() {
-			return // an item has failed
-		}
-		if finished == total {
-			s.collect(def)
-			return
-		}
-		if next < 0 || def.ForEach.BatchSize > 0 && active >= def.ForEach.BatchSize {
-			return
-		}
-		s.start(s.find(itemID(def.ID, next)))
+		p.active++
+		s.start(s.find(id))
+	}
+	if p.finished == total {
+		s.collect(def)
 	}
 }
 
@@ -160,6 +174,10 @@ func (s *step) itemDone(id string) bool {
 		return false
 	}
 	if job := s.run.Jobs[def.ID]; job != nil && !job.Status.Ended() {
+		if p := s.counts[def.ID]; p != nil {
+			p.active--
+			p.finished++
+		}
 		s.more(def)
 	}
 	return true

@@ -36,6 +36,9 @@ func InvocationID(runID, job string, attempt int) string {
 
 // start begins a job.
 func (s *step) start(def *compose.Job) {
+	if job := s.run.Jobs[def.ID]; job != nil && len(job.Attempts) > 0 {
+		s.part()
+	}
 	job := s.job(def.ID)
 	job.Round++
 	job.Called = false
@@ -109,7 +112,7 @@ func (s *step) act(def *compose.Job) {
 	a := last(job)
 	s.do(Act{
 		Poll: a.Polls, Job: def, Of: s.world.Document.Components[def.Component], Action: s.action(def), Attempt: a.Number, ID: InvocationID(s.run.ID, def.ID, a.Number),
-		Deadline: s.deadline(def, job), Scope: s.frozen(s.inputScope(def)),
+		Deadline: s.deadline(def, job), Scope: s.lasting(s.inputScope(def)),
 	})
 }
 
@@ -118,7 +121,7 @@ func (s *step) inputScope(def *compose.Job) Scope {
 	scope := s.scope()
 	scope.Previous = def.Before
 	if parent, index, ok := itemOf(def.ID); ok && s.workflow.Job(def.ID) == nil {
-		scope.Each, scope.Index = parent, index
+		scope.Each, scope.Index, scope.Lists = parent, index, s.world.Lists
 	}
 	scope.Error = s.cause(def.ID)
 	scope.Job, scope.Attempt = def.ID, s.attemptOf(def.ID)

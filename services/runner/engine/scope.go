@@ -27,6 +27,7 @@ type Scope struct {
 	Index  int
 	Item   any  // ${item} of a filter
 	OfItem bool // Item is set, also to null
+	Lists  *Lists
 }
 
 // Default is the input of a job that names none: the item's, or the workflow's.
@@ -45,14 +46,11 @@ func (s Scope) item(path expr.Path) (any, error) {
 	if job == nil {
 		return nil, nil
 	}
-	v, err := decoded(job.Input, nil)
-	if err != nil {
+	items, err := s.Lists.of(job.Input)
+	if err != nil || s.Index >= len(items) {
 		return nil, err
 	}
-	if items, ok := v.([]any); ok && s.Index < len(items) {
-		return expr.Walk(items[s.Index], path), nil
-	}
-	return nil, nil
+	return expr.Walk(items[s.Index], path), nil
 }
 
 // Resolve gives the value that a reference names.

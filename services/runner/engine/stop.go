@@ -63,10 +63,8 @@ func (s *step) cancel(ev Cancelled) {
 // leftover ends once more what the run waited for: a runner that was about to make a wait when the run was cancelled may have made
 // it after it was ended.
 func (s *step) leftover() {
-	for def := range s.defs() {
-		if job := s.run.Jobs[def.ID]; job != nil && last(job) != nil && last(job).Trigger == s.trigger {
-			s.endWaits(def, job)
-		}
+	for def := range s.defs(s.setOff) {
+		s.endWaits(def, s.run.Jobs[def.ID])
 	}
 }
 

@@ -32,6 +32,12 @@ func (s *step) timer(def *compose.Job, job *event.Job) (event.Wait, bool) {
 	return t, true
 }
 
+// timed tells whether a job may wait for a timer.
+func timed(job *event.Job) bool {
+	a := last(job)
+	return a != nil && (!job.RetryAt.IsZero() || !a.Due.IsZero())
+}
+
 func (s *step) retryTimer(def *compose.Job, job *event.Job) event.Wait {
 	t, _ := s.timer(def, job)
 	return t
@@ -39,11 +45,8 @@ func (s *step) retryTimer(def *compose.Job, job *event.Job) event.Wait {
 
 // rang takes the ringing of a timer, and tells whether it was one that a job waits for.
 func (s *step) rang(ev Expired) bool {
-	for def := range s.defs() {
+	for def := range s.defs(func(_ string, job *event.Job) bool { return job.Status == event.StatusWaiting && timed(job) }) {
 		job := s.run.Jobs[def.ID]
-		if job == nil || job.Status != event.StatusWaiting {
-			continue
-		}
 		t, ok := s.timer(def, job)
 		if !ok || t.ID != ev.ID {
 			continue

@@ -95,10 +95,10 @@ func (s *step) await(def *compose.Job, job *event.Job, w Wait) {
 	if w.Quorum <= 0 { // not given, or all
 		a.Wait.Quorum = 1 + len(w.More)
 	}
-	a.Wait.Used = Used(s.run, w.ID)
+	a.Wait.Used = s.usedOf(w.ID)
 	for _, id := range w.More {
 		more := *a.Wait
-		more.ID, more.Used = id, Used(s.run, id)
+		more.ID, more.Used = id, s.usedOf(id)
 		a.More = append(a.More, &more)
 	}
 	job.Status = event.StatusWaiting
@@ -153,7 +153,7 @@ func (s *step) calledBack(ev CalledBack) {
 	old := s.run.Jobs[def.ID]
 	was := waitOf(old.Attempts[n], which)
 	switch {
-	case ev.Callback.Seq != 0 && ev.Callback.Seq <= max(was.Used, Used(s.run, ev.Callback.ID)):
+	case ev.Callback.Seq != 0 && ev.Callback.Seq <= max(was.Used, s.usedOf(ev.Callback.ID)):
 		s.repeat()
 		return
 	case old.Status.Ended() || spent(old.Attempts[n], was):
@@ -163,6 +163,9 @@ func (s *step) calledBack(ev CalledBack) {
 	a := job.Attempts[n]
 	w := waitOf(a, which)
 	w.Used = ev.Callback.Seq
+	if s.used != nil {
+		s.used[w.ID] = max(s.used[w.ID], w.Used)
+	}
 	switch ev.Callback.Outcome {
 	case event.Progress:
 		s.progressed(def, job, a, ev)
@@ -405,15 +408,9 @@ func (s *step) refused(ev Refused) {
 
 // repeat commands again what the step's trigger has set off and is not known to be done.
 func (s *step) repeat() {
-	for def := range s.defs() {
+	for def := range s.defs(s.setOff) {
 		job := s.run.Jobs[def.ID]
-		if job == nil {
-			continue
-		}
 		a := last(job)
-		if a == nil || a.Trigger != s.trigger {
-			continue
-		}
 		switch {
 		case job.Status.Ended():
 			s.endWaits(def, job)

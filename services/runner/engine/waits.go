@@ -2,6 +2,7 @@ package engine
 
 import (
 	"iter"
+	"strings"
 
 	"github.com/switchbackhq/switchback/pkg/compose"
 	"github.com/switchbackhq/switchback/pkg/event"
@@ -9,8 +10,9 @@ import (
 
 // Waits tells whether an attempt of a run waits for an id that is its own.
 func Waits(run *event.Run, id string) bool {
-	for name, job := range run.Jobs {
-		if job.Status.Ended() {
+	for _, name := range jobsOf(run.ID, id) {
+		job := run.Jobs[name]
+		if job == nil || job.Status.Ended() {
 			continue
 		}
 		for _, a := range round(job) {
@@ -53,6 +55,26 @@ func Used(run *event.Run, id string) (seq uint64) {
 	return seq
 }
 
+// usedOf is Used of the run as it is now. Whoever asks for a second id in one step will ask for many.
+func (s *step) usedOf(id string) uint64 {
+	switch {
+	case s.used != nil:
+		return s.used[id]
+	case !s.asked:
+		s.asked = true
+		return Used(s.run, id)
+	}
+	s.used = make(map[string]uint64, len(s.run.Jobs))
+	for _, job := range s.run.Jobs {
+		for _, a := range job.Attempts {
+			for _, w := range waits(a) {
+				s.used[w.ID] = max(s.used[w.ID], w.Used)
+			}
+		}
+	}
+	return s.used[id]
+}
+
 // waits are an attempt's waits: one for each id.
 func waits(a *event.Attempt) iter.Seq2[int, *event.WaitState] {
 	return func(yield func(int, *event.WaitState) bool) {
@@ -84,13 +106,13 @@ func spent(a *event.Attempt, w *event.WaitState) bool {
 // that is none's own, one after another: of those that are not done the one that has waited longest has it; of those that are
 // done the last one had it.
 func (s *step) waiting(waitID string) (def *compose.Job, attempt, which int, ok bool) {
+	if id, n, i, ok := s.own(waitID); ok {
+		return s.find(id), n, i, true // no other has it
+	}
 	var best *event.WaitState
 	var open bool
-	for d := range s.defs() {
-		n, i, found := s.lastWait(d.ID, waitID)
-		if !found {
-			continue
-		}
+	for d := range s.defs(func(id string, _ *event.Job) bool { _, _, found := s.lastWait(id, waitID); return found }) {
+		n, i, _ := s.lastWait(d.ID, waitID)
 		job := s.run.Jobs[d.ID]
 		a := job.Attempts[n]
 		w := waitOf(a, i)
@@ -98,11 +120,32 @@ func (s *step) waiting(waitID string) (def *compose.Job, attempt, which int, ok 
 		if best == nil || o && !open || o && w.Since.Before(best.Since) || !o && !open && !w.Since.Before(best.Since) {
 			def, attempt, which, best, open = d, n, i, w, o
 		}
-		if waitID == InvocationID(s.run.ID, d.ID, a.Number) {
-			return d, n, i, true // no other has it
-		}
 	}
 	return def, attempt, which, best != nil
+}
+
+// own finds the job for which an id is that of its own attempt, and for which the attempt waits, or has waited.
+func (s *step) own(waitID string) (jobID string, attempt, which int, ok bool) {
+	for _, id := range jobsOf(s.run.ID, waitID) {
+		n, i, found := s.lastWait(id, waitID)
+		if found && waitID == InvocationID(s.run.ID, id, s.run.Jobs[id].Attempts[n].Number) && s.find(id) != nil {
+			return id, n, i, true
+		}
+	}
+	return "", 0, 0, false
+}
+
+// jobsOf gives the jobs that an id may be of an attempt at: <run>.<job>, or <run>.<job>.<attempt>. An empty one is none.
+func jobsOf(runID, id string) (jobs [2]string) {
+	name, ok := strings.CutPrefix(id, runID)
+	if !ok || name == "" || name[0] != '.' {
+		return jobs
+	}
+	jobs[0] = name[1:]
+	if dot := strings.LastIndexByte(jobs[0], '.'); dot > 0 {
+		jobs[1] = jobs[0][:dot]
+	}
+	return jobs
 }
 
 // lastWait finds the last attempt at a job that waits, or has waited, for an id.
