@@ -85,9 +85,8 @@ func (r *Runner) start(ctx context.Context, d *bus.Delivery, req *event.RunReque
 			return a.again(run, rev, req.Seq, now)
 		}
 	}
-	// Two requests may name one run at the same moment: the document decides before anything is done. With a
-	// message id the stream itself has decided.
-	a.saveFirst = named && req.MsgID == "" || req.Parent != ""
+	// Two requests may name one run at the same moment: the document decides before anything is done.
+	a.saveFirst = named && !alone(req) || req.Parent != ""
 	r.metrics.started.WithLabelValues(workflow.ID).Inc()
 	err = a.handle(engine.Requested{Request: *req, Definition: definition.hash, Trigger: a.trigger, At: now})
 	if errors.Is(err, errTaken) {
@@ -98,6 +97,13 @@ func (r *Runner) start(ctx context.Context, d *bus.Delivery, req *event.RunReque
 		return a.again(run, rev, req.Seq, now)
 	}
 	return err
+}
+
+// alone tells that no other request names the run: its id was made for this one, as our own askers do, and is the message's,
+// too, so that the stream has it once.
+func alone(req *event.RunRequest) bool {
+	_, err := ulid.ParseStrict(req.RunID)
+	return err == nil && req.MsgID == req.RunID
 }
 
 func requestTrigger(d *bus.Delivery) string { return "request:" + strconv.FormatUint(d.Seq, 10) }

@@ -263,6 +263,33 @@ func TestAskingTwiceStartsOneRun(t *testing.T) {
 	}
 }
 
+// TestOneRunOfRequestsAtTheSameMoment: they name one run, and are different messages to the stream, as they come from
+// askers that know nothing of each other.
+func TestOneRunOfRequestsAtTheSameMoment(t *testing.T) {
+	b := begin(t, asynchronous)
+	b.stop()
+	const runs = 20
+	for i := range runs {
+		id := fmt.Sprint("r", i)
+		for _, message := range []string{id, id + "-2", ""} {
+			req := event.RunRequest{RunID: id, Workflow: "work", MsgID: message}
+			if _, err := b.bus.PublishRunRequest(t.Context(), &req); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	b.start(asynchronous)
+	keys := map[string]int{}
+	for i := range runs {
+		b.status(fmt.Sprint("r", i), event.StatusWaiting)
+	}
+	for _, c := range b.called() {
+		if keys[c.key]++; keys[c.key] > 1 {
+			t.Errorf("the outside service was asked %d times for %s", keys[c.key], c.key)
+		}
+	}
+}
+
 func TestTheFinalDocumentIsSentToTheAsker(t *testing.T) {
 	b := begin(t, asynchronous)
 	got := make(chan *bus.Note, 4)
