@@ -102,7 +102,7 @@ type Completion struct {
 	// written down it is nil, and OwnID, else IdentifyBy, else DefaultCallbackID says what is waited for.
 	WaitFor *expr.Template
 	// IdentifyBy is the identify_by of the endpoint whose address was sent, to be evaluated with the response in the
-	// place of ${body} and ${item}.
+	// place of ${body}, ${item} and ${query}.
 	IdentifyBy *expr.Template
 	// OwnID: wait for the invocation's own id. Set beside a WaitFor that is just that.
 	OwnID       bool

@@ -183,6 +183,8 @@ components:
 		{"the gateway and the path of the first", `body: "${gateway:8090.public_url}/in/tasks/done"`, "implied by ${body.task}"},
 		{"with a query", `body: "${gateway:8090.public_url}/in/tasks/done?id=${context.run_id}"`, "implied own id"},
 		{"with a slash at the end", `body: "see ${gateway:8090.public_url}/in/tasks/done/ for more"`, "implied by ${body.task}"},
+		{"an id that comes in the query", `body: "${gateway:8090.public_url}/in/query"`, "implied by ${query.id}"},
+		{"a query of ours", `body: "${gateway:8090.public_url}/in/query?id=${listener.id}"`, "implied own id"},
 		{"a segment with a name", `body: "${gateway:8090.public_url}/in/jobs/a/end"`, "implied by ${body.job}"},
 		{"a segment from an expression", `body: "${gateway:8090.public_url}/in/jobs/${input.kind}/end"`, "implied by ${body.job}"},
 		{"a callback without identify_by", `body: "${gateway:8090.public_url}/in/plain"`, "implied __callback__"},

@@ -66,13 +66,26 @@ func (d *decoder) complete(doc *Document, a *Action) {
 	if endpoint == nil || endpoint.IdentifyBy == nil {
 		return // DefaultCallbackID
 	}
-	if !mentions(endpoint.IdentifyBy, "body") && !mentions(endpoint.IdentifyBy, "item") {
+	if !answered(endpoint.IdentifyBy, refs) {
 		n := d.placed[a]
 		d.wrongf(n, "send ${listener.id}, or write completion: {type: callback, wait_for: …}",
 			"it is not known which id this waits for: identify_by of %s reads no field that the response could hold", endpoint.Path)
 		return
 	}
 	c.IdentifyBy = endpoint.IdentifyBy
+}
+
+// answered tells whether the response to a request with refs may hold the id that callbacks have: it names it as their
+// body does, or as their query does, unless that query is one that we have written.
+func answered(identifyBy *expr.Template, refs []expr.Reference) bool {
+	return mentions(identifyBy, "body") || mentions(identifyBy, "item") ||
+		mentions(identifyBy, "query") && !slices.ContainsFunc(refs, withQuery)
+}
+
+// withQuery tells whether a reference is the beginning of an address of ours that has a query.
+func withQuery(r expr.Reference) bool {
+	path, _, ok := strings.Cut(r.Follow, "?")
+	return ok && (r.Source == "listener" || r.Source == "gateway") && !strings.ContainsAny(path, " \t\r\n")
 }
 
 func isListenerID(r expr.Reference) bool {

@@ -244,14 +244,16 @@ func waitFor(inv *invocation, scope engine.ActionScope) (*engine.Wait, error) {
 	return w, nil
 }
 
-// asCallback reads a response as if it were the callback's body: both name the task in the same way.
+// asCallback reads a response as if it were the callback's body, or its query: both name the task in the same way.
 type asCallback struct{ engine.ActionScope }
 
 func (s asCallback) Resolve(ref *expr.Reference) (any, error) {
-	if ref.Source == "body" || ref.Source == "item" {
+	switch ref.Source {
+	case "body", "item", "query":
 		return expr.Walk(s.Response, ref.Path), nil
+	default:
+		return s.ActionScope.Resolve(ref)
 	}
-	return s.ActionScope.Resolve(ref)
 }
 
 // bound makes a resolver a scope for the length of one invocation, and remembers what must not be shown.

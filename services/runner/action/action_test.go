@@ -29,7 +29,7 @@ func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 func template(t *testing.T, v any) *expr.Template {
 	t.Helper()
 	rules := expr.Rules{Sources: map[string]expr.Arg{}}
-	for _, s := range []string{"input", "output", "jobs", "context", "response", "result", "env", "body", "listener"} {
+	for _, s := range []string{"input", "output", "jobs", "context", "response", "result", "env", "body", "query", "listener"} {
 		rules.Sources[s] = expr.NoArg
 	}
 	tpl, problems := expr.Compile(v, rules)
@@ -390,6 +390,7 @@ func TestWaits(t *testing.T) {
 		{"its own id", callback(compose.Completion{OwnID: true, Timeout: time.Minute}), engine.Wait{ID: "r1.paint.2", Timeout: time.Minute}, `{"eta":5,"task":123}`, ""},
 		{"an id from the response, as text", callback(compose.Completion{WaitFor: template(t, "${response.task}")}), engine.Wait{ID: "123"}, `{"eta":5,"task":123}`, ""},
 		{"where the endpoint finds it", callback(compose.Completion{IdentifyBy: template(t, "task-${body.task}")}), engine.Wait{ID: "task-123"}, `{"eta":5,"task":123}`, ""},
+		{"where the endpoint finds it in the query", callback(compose.Completion{IdentifyBy: template(t, "${query.task}")}), engine.Wait{ID: "123"}, `{"eta":5,"task":123}`, ""},
 		{"the endpoint's only id", callback(compose.Completion{}), engine.Wait{ID: "__callback__"}, `{"eta":5,"task":123}`, ""},
 		{"with an output", output, engine.Wait{ID: "r1.paint.2"}, `{"task":123}`, ""},
 		{"with an output that needs the result", later, engine.Wait{ID: "r1.paint.2"}, "", `{"eta":5,"task":123}`},
