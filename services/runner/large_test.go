@@ -306,13 +306,9 @@ func TestALargeRequestIsRejected(t *testing.T) {
 		t.Fatal(err)
 	}
 	b.status("s", event.StatusRejected)
-	m, err := b.bus.Last(t.Context(), subject.StreamDead, subject.Dead("request", "unheard-of"))
-	if err != nil {
-		t.Fatal(err)
-	}
-	var dead event.Dead
-	if err := json.Unmarshal(m.Data, &dead); err != nil || dead.Object == nil {
-		t.Fatalf("%.300s, %v", m.Data, err)
+	dead := b.dead("request", "unheard-of")
+	if dead.Object == nil {
+		t.Fatalf("%.300s, %d bytes", dead.Reason, len(dead.Payload))
 	}
 	if data, err := b.bus.Payload(t.Context(), dead.Object); err != nil || string(data) != whole {
 		t.Errorf("%d bytes, %v", len(data), err)
@@ -334,21 +330,7 @@ func TestADeadLetterKeepsWhatItsMessageReferredTo(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	letter := func(id string) (dead event.Dead) {
-		for deadline := time.Now().Add(patience); ; <-time.After(time.Millisecond) {
-			m, err := b.bus.Last(t.Context(), subject.StreamDead, subject.Dead("callback", id))
-			if err == nil {
-				if err := json.Unmarshal(m.Data, &dead); err != nil {
-					t.Fatal(err)
-				}
-				return dead
-			}
-			if !errors.Is(err, bus.ErrNotFound) || time.Now().After(deadline) {
-				t.Fatal(err)
-			}
-		}
-	}
-	dead := letter("kept")
+	dead := b.dead("callback", "kept")
 	if err := objects.Delete(t.Context(), ref.Name); err != nil {
 		t.Fatal(err)
 	}
@@ -358,7 +340,7 @@ func TestADeadLetterKeepsWhatItsMessageReferredTo(t *testing.T) {
 	if data, err := b.bus.Payload(t.Context(), dead.Object); err != nil || string(data) != result {
 		t.Errorf("%d bytes, %v", len(data), err)
 	}
-	if dead := letter("lost"); dead.Object != nil || len(dead.Headers[subject.HeaderObject]) == 0 {
+	if dead := b.dead("callback", "lost"); dead.Object != nil || len(dead.Headers[subject.HeaderObject]) == 0 {
 		t.Errorf("of what is not to be had: %+v", dead)
 	}
 }

@@ -96,7 +96,7 @@ func (r *Runner) find(ctx context.Context, cb *event.Callback, again bool) (runI
 	case found.Wait != nil:
 		events, err = r.inOrder(ctx, found.Wait, cb)
 		return found.Wait.Run, events, "", err
-	case found.Passed != nil || found.Ended:
+	case found.Passed != nil || found.Mark != nil:
 		w := found.Passed
 		if w == nil {
 			w = found.Mark
@@ -183,7 +183,11 @@ func (r *Runner) inOrder(ctx context.Context, w *event.Wait, cb *event.Callback)
 // timeout goes on with the run whose wait's or timer's time is over.
 func (r *Runner) timeout(ctx context.Context, d *bus.Delivery) error {
 	var w event.Wait
-	if err := json.Unmarshal(d.Data, &w); err != nil || w.Run == "" {
+	err := json.Unmarshal(d.Data, &w)
+	if err == nil && w.Run == "" {
+		err = errors.New("it names no run")
+	}
+	if err != nil {
 		return r.discard(ctx, d, fmt.Errorf("the payload is not a wait: %w", err))
 	}
 	if w.ID == engine.CancelID(w.Run) {

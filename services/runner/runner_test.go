@@ -194,6 +194,22 @@ func (b *bench) await(id, what string, f func(*event.Run) bool) *event.Run {
 	return found
 }
 
+// dead waits until a message has been given up, and gives what is kept of it.
+func (b *bench) dead(kind, id string) (dead event.Dead) {
+	b.t.Helper()
+	bustest.Eventually(b.t, kind+" "+id+" is among the dead", func() bool {
+		m, err := b.bus.Last(b.t.Context(), subject.StreamDead, subject.Dead(kind, id))
+		if err != nil {
+			return false
+		}
+		if err := json.Unmarshal(m.Data, &dead); err != nil {
+			b.t.Fatal(err)
+		}
+		return true
+	})
+	return dead
+}
+
 func (b *bench) status(id string, s event.Status) *event.Run {
 	b.t.Helper()
 	return b.await(id, string(s), func(r *event.Run) bool { return r.Status == s })
@@ -330,14 +346,8 @@ func TestBadRequestsAreRejectedWithTheirReason(t *testing.T) {
 		if run.Error == nil || !strings.Contains(run.Error.Message, tc.reason) {
 			t.Errorf("%s: %+v", id, run.Error)
 		}
-		dead, err := b.bus.Last(t.Context(), subject.StreamDead, subject.Dead("request", tc.workflow))
-		if err != nil {
-			t.Errorf("%s: %v", id, err)
-			continue
-		}
-		var d event.Dead
-		if err := json.Unmarshal(dead.Data, &d); err != nil || d.Reason == "" {
-			t.Errorf("%s: %s, %v", id, dead.Data, err)
+		if dead := b.dead("request", tc.workflow); dead.Reason == "" {
+			t.Errorf("%s: %+v", id, dead)
 		}
 	}
 }

@@ -27,20 +27,29 @@ func TestAPoisonedRunIsPutAside(t *testing.T) {
 		t.Fatal(err)
 	}
 	b.status("other", event.StatusWaiting)
-	var dead *bus.Stored
-	bustest.Eventually(t, "the request is among the dead", func() bool {
-		var err error
-		dead, err = b.bus.Last(t.Context(), subject.StreamDead, subject.Dead("request", "work"))
-		return err == nil
-	})
-	var d event.Dead
-	if err := json.Unmarshal(dead.Data, &d); err != nil || !strings.Contains(d.Reason, "the document of run bad cannot be read") || d.Subject != "run.request.work" {
-		t.Errorf("%+v, %v", d, err)
+	if dead := b.dead("request", "work"); !strings.Contains(dead.Reason, "the document of run bad cannot be read") || dead.Subject != "run.request.work" {
+		t.Errorf("%+v", dead)
 	}
 	b.callback("other.ask", event.Succeeded, `{}`)
 	b.status("other", event.StatusCompleted)
 	if m, err := b.bus.Next(t.Context(), subject.StreamRuns, subject.AllRunRequests, 0); !errors.Is(err, bus.ErrNotFound) {
 		t.Errorf("a request is left: %+v, %v", m, err)
+	}
+}
+
+// TestWhatIsNoTimeoutIsPutAside: other clients may publish there, too.
+func TestWhatIsNoTimeoutIsPutAside(t *testing.T) {
+	b := begin(t, asynchronous)
+	for id, c := range map[string]struct{ payload, reason string }{
+		"garbage": {"soon", "the payload is not a wait: invalid character"},
+		"nobody":  {`{"id":"nobody"}`, "the payload is not a wait: it names no run"},
+	} {
+		if _, err := b.bus.Publish(t.Context(), &bus.Message{Subject: subject.Timeout(id), Data: []byte(c.payload)}); err != nil {
+			t.Fatal(err)
+		}
+		if dead := b.dead("timeout", id); !strings.HasPrefix(dead.Reason, c.reason) {
+			t.Errorf("%s: %s", id, dead.Reason)
+		}
 	}
 }
 
@@ -85,10 +94,7 @@ workflows:
 	if _, err := b.bus.PublishCallback(t.Context(), &event.Callback{ID: long[:3060]}); err != nil {
 		t.Fatal(err)
 	}
-	bustest.Eventually(t, "the callback is among the dead", func() bool {
-		_, err := b.bus.Last(t.Context(), subject.StreamDead, subject.Dead("callback", "long"))
-		return err == nil
-	})
+	b.dead("callback", "long")
 	b.callback("patient", event.Succeeded, `{}`)
 	b.status("patient", event.StatusCompleted)
 }

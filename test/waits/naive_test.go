@@ -64,7 +64,7 @@ func (n *naive) Look(ctx context.Context, cb *event.Callback) (f wait.Found, err
 		return f, err
 	}
 	if m.Header.Get("KV-Operation") != "" {
-		return wait.Found{Ended: true}, nil
+		return wait.Found{Mark: new(event.Wait)}, nil
 	}
 	f.Wait = new(event.Wait)
 	return f, json.Unmarshal(m.Data, f.Wait)

@@ -22,11 +22,8 @@ import (
 
 // Codes of an invocation's error, beside those of the engine.
 const (
-	CodeExpression = "expression" // a template could not be evaluated
-	CodeRequest    = "request"    // the outside service could not be reached
-	CodeResponse   = "response"   // its answer could not be read
-	CodeTooLarge   = engine.CodeTooLarge
-	CodeTimeout    = engine.CodeTimeout
+	CodeRequest  = "request"  // the outside service could not be reached
+	CodeResponse = "response" // its answer could not be read
 )
 
 // Resolver gives what does not belong to the run: ${env…}, ${gateway…}, ${listener…}. It may wait, bounded by ctx.
@@ -40,11 +37,10 @@ type Options struct {
 	Transport   *http.Transport  // nil: NewTransport()
 	MaxResponse int64            // bytes of a response's body, where the component sets no other; default 16 MiB
 	Now         func() time.Time // nil: time.Now
-	UserAgent   string
-	NATS        Messenger    // for components of type nats; nil: there is none
-	AllowShell  bool         // components of type shell may run
-	Servers     Servers      // of components of type http-server; nil: they may not run
-	Tracer      trace.Tracer // nil: no traces
+	NATS        Messenger        // for components of type nats; nil: there is none
+	AllowShell  bool             // components of type shell may run
+	Servers     Servers          // of components of type http-server; nil: they may not run
+	Tracer      trace.Tracer     // nil: no traces
 }
 
 // Messenger is what components of type nats need.
@@ -79,9 +75,6 @@ func New(o Options) *Performer {
 	}
 	if o.Now == nil {
 		o.Now = time.Now
-	}
-	if o.UserAgent == "" {
-		o.UserAgent = "switchback"
 	}
 	return &Performer{o: o, clients: newClients(o.Transport, o.MaxResponse), shells: newShells()}
 }
@@ -124,7 +117,7 @@ type invocation struct {
 func (p *Performer) perform(ctx context.Context, inv *invocation, acted *engine.Acted) error {
 	input, err := inv.input()
 	if err != nil {
-		return &engine.Error{Code: CodeExpression, Message: "the job's input: " + err.Error(), Permanent: true}
+		return &engine.Error{Code: engine.CodeExpression, Message: "the job's input: " + err.Error(), Permanent: true}
 	}
 	if acted.Input, err = raw(input); err != nil {
 		return err
@@ -133,7 +126,7 @@ func (p *Performer) perform(ctx context.Context, inv *invocation, acted *engine.
 	scope := inv.scope(input)
 	action := inv.act.Action
 	if action == nil {
-		return &engine.Error{Code: CodeExpression, Message: "the definition has no component " + inv.act.Job.Component, Permanent: true}
+		return &engine.Error{Code: engine.CodeExpression, Message: "the definition has no component " + inv.act.Job.Component, Permanent: true}
 	}
 	var result any
 	switch action.Type {
@@ -150,7 +143,7 @@ func (p *Performer) perform(ctx context.Context, inv *invocation, acted *engine.
 	case compose.Shell:
 		result, err = p.shell(ctx, inv, scope)
 	default:
-		err = &engine.Error{Code: CodeExpression, Message: "components of type " + action.Type + " cannot be run here", Permanent: true}
+		err = &engine.Error{Code: engine.CodeExpression, Message: "components of type " + action.Type + " cannot be run here", Permanent: true}
 	}
 	if err != nil {
 		return err
@@ -230,7 +223,7 @@ func waitFor(inv *invocation, scope engine.ActionScope) (*engine.Wait, error) {
 		id = compose.DefaultCallbackID
 	}
 	if err != nil {
-		return nil, &engine.Error{Code: CodeExpression, Message: "the id to wait for: " + err.Error(), Permanent: true}
+		return nil, &engine.Error{Code: engine.CodeExpression, Message: "the id to wait for: " + err.Error(), Permanent: true}
 	}
 	if w.ID, w.More, err = engine.IDs(id); err != nil {
 		return nil, &engine.Error{
@@ -280,14 +273,14 @@ func (inv *invocation) failure(ctx context.Context, err error) *engine.Error {
 			why = ": " + f.Message
 		}
 		return &engine.Error{
-			Code:    CodeTimeout,
+			Code:    engine.CodeTimeout,
 			Message: inv.secrets.Mask(fmt.Sprintf("job %s was not done by %s%s", inv.act.Job.ID, inv.act.Deadline.UTC().Format(time.RFC3339), why)),
 		}
 	}
 	if !ok {
 		f = &engine.Error{Code: CodeRequest, Message: err.Error()}
 		if fault.CodeOf(err) == fault.TooLarge { // for a message of NATS: it will not shrink
-			f.Code, f.Permanent = CodeTooLarge, true
+			f.Code, f.Permanent = engine.CodeTooLarge, true
 		}
 	}
 	masked := *f
@@ -304,7 +297,7 @@ func raw(v any) (json.RawMessage, error) {
 	}
 	data, err := value.Encode(v)
 	if err != nil {
-		return nil, &engine.Error{Code: CodeExpression, Message: "a value has no form in JSON: " + err.Error(), Permanent: true}
+		return nil, &engine.Error{Code: engine.CodeExpression, Message: "a value has no form in JSON: " + err.Error(), Permanent: true}
 	}
 	return data, nil
 }

@@ -341,6 +341,9 @@ func TestTimeouts(t *testing.T) {
 		if err != nil || acted.Err == nil || acted.Err.Code != "timeout" || !strings.Contains(acted.Err.Message, "paint") {
 			t.Errorf("perform: %v, %+v", err, acted.Err)
 		}
+		if len(acted.Requests) == 1 && strings.Contains(acted.Requests[0].Error, "30s") { // which it did not have
+			t.Errorf("its request: %s", acted.Requests[0].Error)
+		}
 	})
 	t.Run("a stop is no failure of the run", func(t *testing.T) {
 		stopping := errors.New("stopping")

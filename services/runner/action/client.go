@@ -230,7 +230,7 @@ func (c *client) exchange(req *http.Request, responseType string) (*response, er
 	}
 	if int64(len(body)) > c.maxResponse {
 		return got, &engine.Error{
-			Code: CodeTooLarge, Permanent: true,
+			Code: engine.CodeTooLarge, Permanent: true,
 			Message: fmt.Sprintf("the response has more than %d bytes", c.maxResponse),
 		}
 	}

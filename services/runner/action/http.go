@@ -95,6 +95,7 @@ func (p *Performer) request(ctx context.Context, inv *invocation, m message, sco
 	if err := client.limit.take(ctx); err != nil {
 		return nil, err
 	}
+	whole := ctx
 	ctx, cancel := context.WithTimeout(ctx, timeout)
 	defer cancel()
 	ctx, end := p.beginSpan(ctx, inv, req)
@@ -107,14 +108,22 @@ func (p *Performer) request(ctx context.Context, inv *invocation, m message, sco
 	}
 	if err != nil {
 		err = explained(err, inv.act.Of)
-		if errors.Is(err, context.DeadlineExceeded) {
-			err = &engine.Error{Code: CodeTimeout, Message: fmt.Sprintf("%s %s did not answer within %s", record.Method, record.URL, timeout)}
+		if errors.Is(err, context.DeadlineExceeded) && ctx.Err() != nil { // else it is the dialer's
+			err = silence(whole, record.Method+" "+record.URL+" did not answer", timeout)
 		}
 		record.Error = inv.secrets.Mask(err.Error())
 	}
 	end(&record, err)
 	inv.requests = append(inv.requests, record)
 	return resp, err
+}
+
+// silence is the error of a request that was not answered in its own time, or in what the invocation as a whole has left of its.
+func silence(whole context.Context, what string, timeout time.Duration) error {
+	if whole.Err() == nil {
+		what += " within " + timeout.String()
+	}
+	return &engine.Error{Code: engine.CodeTimeout, Message: what}
 }
 
 // serverReady makes sure of the server that a component of type http-server runs.
@@ -171,7 +180,7 @@ func (p *Performer) build(ctx context.Context, inv *invocation, m message, scope
 		header.Set("Content-Type", contentType)
 	}
 	setDefault(header, "Accept", "application/json, */*;q=0.5")
-	setDefault(header, "User-Agent", p.o.UserAgent)
+	setDefault(header, "User-Agent", "switchback")
 	if !m.asks {
 		setDefault(header, IdempotencyKey, inv.act.ID)
 	}

@@ -62,5 +62,5 @@ func logLevel(s string) slog.Level {
 }
 
 func expressionError(what string, err error) error {
-	return &engine.Error{Code: CodeExpression, Message: what + ": " + err.Error(), Permanent: true}
+	return &engine.Error{Code: engine.CodeExpression, Message: what + ": " + err.Error(), Permanent: true}
 }

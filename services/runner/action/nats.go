@@ -68,11 +68,7 @@ func (p *Performer) message(ctx context.Context, inv *invocation, scope engine.A
 	ctx, end := p.beginMessage(ctx, inv, modeRequest, subject, header)
 	answer, err := p.o.NATS.Request(ctx, subject, header, data)
 	if errors.Is(err, context.DeadlineExceeded) {
-		silence := &engine.Error{Code: CodeTimeout, Message: "nobody answered on " + subject}
-		if whole.Err() == nil { // it is this request's own time
-			silence.Message += " within " + timeout.String()
-		}
-		err = silence
+		err = silence(whole, "nobody answered on "+subject, timeout)
 	}
 	end(err)
 	if err != nil {

@@ -16,7 +16,7 @@ import (
 func (p *Performer) poll(ctx context.Context, inv *invocation, acted *engine.Acted) error {
 	job := inv.act.Scope.Run.Jobs[inv.act.Job.ID]
 	if job == nil || inv.act.Action == nil || inv.act.Action.Completion.Polling == nil {
-		return &engine.Error{Code: CodeExpression, Message: "the definition says nothing of polling", Permanent: true}
+		return &engine.Error{Code: engine.CodeExpression, Message: "the definition says nothing of polling", Permanent: true}
 	}
 	polling := inv.act.Action.Completion.Polling
 	input, err := optional(job.Input)
@@ -121,7 +121,7 @@ func optional(raw []byte) (any, error) {
 	}
 	v, err := value.Decode(raw)
 	if err != nil {
-		return nil, &engine.Error{Code: CodeExpression, Message: "the run's own document cannot be read: " + err.Error(), Permanent: true}
+		return nil, &engine.Error{Code: engine.CodeExpression, Message: "the run's own document cannot be read: " + err.Error(), Permanent: true}
 	}
 	return v, nil
 }

@@ -88,7 +88,7 @@ func (p *Performer) shell(ctx context.Context, inv *invocation, scope engine.Act
 		return nil, &engine.Error{Code: CodeRequest, Message: "run the command: " + err.Error()}
 	}
 	if stdout.over || stderr.over {
-		return nil, &engine.Error{Code: CodeTooLarge, Permanent: true, Message: fmt.Sprintf("the command has written more than %d bytes", p.o.MaxResponse)}
+		return nil, &engine.Error{Code: engine.CodeTooLarge, Permanent: true, Message: fmt.Sprintf("the command has written more than %d bytes", p.o.MaxResponse)}
 	}
 	return result, nil
 }

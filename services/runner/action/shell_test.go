@@ -40,8 +40,8 @@ func TestShell(t *testing.T) {
 		{"a signal", compose.Action{Command: template(t, "kill -9 $$")}, `{}`, "signal: killed", "exit"},
 		{"no such program", compose.Action{Command: template(t, []any{"no-such-program"})}, `{}`, "no-such-program", action.CodeRequest},
 		{"no such folder", compose.Action{Command: template(t, "pwd"), WorkingDir: template(t, "/no/such")}, `{}`, "its working_dir: stat /no/such", action.CodeRequest},
-		{"more than fits", compose.Action{Command: template(t, "head -c 300000 /dev/zero")}, `{}`, "more than 1000 bytes", action.CodeTooLarge},
-		{"more than fits, of errors", compose.Action{Command: template(t, "head -c 300000 /dev/zero >&2")}, `{}`, "more than 1000 bytes", action.CodeTooLarge},
+		{"more than fits", compose.Action{Command: template(t, "head -c 300000 /dev/zero")}, `{}`, "more than 1000 bytes", "too_large"},
+		{"more than fits, of errors", compose.Action{Command: template(t, "head -c 300000 /dev/zero >&2")}, `{}`, "more than 1000 bytes", "too_large"},
 		{
 			"what it leaves in the background is ended, and no failure",
 			compose.Action{Command: template(t, "sleep 600 & echo done")},

@@ -57,7 +57,7 @@ func (t *turns) enter(ctx context.Context) (first chan struct{}, err error) {
 	defer t.mu.Unlock()
 	at := t.dueLocked(len(t.waiting))
 	if end, ok := ctx.Deadline(); ok && at.After(end) {
-		return nil, &engine.Error{Code: CodeTimeout, Message: fmt.Sprintf(
+		return nil, &engine.Error{Code: engine.CodeTimeout, Message: fmt.Sprintf(
 			"the rate_limit of component %s, %d in %s, gives it a turn only at %s, when its time is over: give it a longer timeout, or let fewer go at once",
 			t.of, t.rate.Count, t.rate.Per, at.UTC().Format(time.RFC3339))}
 	}

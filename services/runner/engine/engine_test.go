@@ -534,21 +534,21 @@ func pauses(t *testing.T, run string, retry compose.Retry) (all []time.Duration)
 func TestPausesGrow(t *testing.T) {
 	for name, c := range map[string]struct {
 		retry       compose.Retry
-		least, most []time.Duration // in seconds
+		least, most []int // in seconds
 	}{
 		"fixed": {
-			compose.Retry{Delay: time.Second}, []time.Duration{1, 1, 1, 1}, []time.Duration{1, 1, 1, 1},
+			compose.Retry{Delay: time.Second}, []int{1, 1, 1, 1}, []int{1, 1, 1, 1},
 		},
 		"exponential": {
-			compose.Retry{Delay: 4 * time.Second, Backoff: "exponential"}, []time.Duration{4, 8, 16, 32}, []time.Duration{5, 10, 20, 40},
+			compose.Retry{Delay: 4 * time.Second, Backoff: "exponential"}, []int{4, 8, 16, 32}, []int{5, 10, 20, 40},
 		},
 		"with a longest": {
-			compose.Retry{Delay: 4 * time.Second, Backoff: "exponential", MaxDelay: 12 * time.Second}, []time.Duration{4, 8, 9, 9}, []time.Duration{5, 10, 12, 12},
+			compose.Retry{Delay: 4 * time.Second, Backoff: "exponential", MaxDelay: 12 * time.Second}, []int{4, 8, 9, 9}, []int{5, 10, 12, 12},
 		},
 	} {
 		t.Run(name, func(t *testing.T) {
 			for i, pause := range pauses(t, "r", c.retry) {
-				if pause < c.least[i]*time.Second || pause > c.most[i]*time.Second {
+				if pause < time.Duration(c.least[i])*time.Second || pause > time.Duration(c.most[i])*time.Second {
 					t.Errorf("pause %d is %s", i+1, pause)
 				}
 			}

@@ -23,8 +23,6 @@ type Found struct {
 	Passed *event.Wait
 	// Mark is what an ended wait left; its Used is the last callback that counted.
 	Mark *event.Wait
-	// Ended tells whether there is a mark.
-	Ended bool
 }
 
 // Look finds the wait that a stored callback belongs to.
@@ -38,7 +36,7 @@ func (w *Waits) Look(ctx context.Context, cb *event.Callback) (Found, error) {
 	case cur == nil:
 		return Found{}, nil
 	case cur.ended:
-		return Found{Mark: &cur.wait, Ended: true}, nil
+		return Found{Mark: &cur.wait}, nil
 	case cb.Seq < cur.revision, cb.Seq <= cur.wait.Used:
 		return Found{Passed: &cur.wait}, nil
 	default:
