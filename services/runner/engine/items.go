@@ -138,20 +138,11 @@ func (s *step) more(def *compose.Job) {
 
 // collect ends a for-each with the list of its items' outputs.
 func (s *step) collect(def *compose.Job) {
-	outputs := []json.RawMessage{}
-	for i := range s.run.Jobs[def.ID].Items {
-		output := s.run.Jobs[itemID(def.ID, i)].Output
-		if output == nil {
-			output = json.RawMessage("null")
-		}
-		outputs = append(outputs, output)
+	outputs := make([]json.RawMessage, s.run.Jobs[def.ID].Items)
+	for i := range outputs {
+		outputs[i] = orNull(s.run.Jobs[itemID(def.ID, i)].Output)
 	}
-	output, err := json.Marshal(outputs)
-	if err != nil {
-		s.fail(def, s.job(def.ID), Error{Code: CodeOutput, Message: err.Error(), Permanent: true})
-		return
-	}
-	s.done(def, s.job(def.ID), output)
+	s.done(def, s.job(def.ID), join(outputs))
 }
 
 // parent gives the for-each that a job is an item of, while it is under way.

@@ -169,7 +169,7 @@ func (s *step) pause(def *compose.Job, job *event.Job, after time.Duration) {
 	if !s.now.Before(deadline) {
 		s.fail(def, job, Error{
 			Code: CodeTimeout, Permanent: s.noTimeLeft(def, job),
-			Message: "the service was not done by " + deadline.UTC().Format("2006-01-02 15:04:05 MST") + lastAsked(a),
+			Message: "the service was not done by " + shown(deadline) + lastAsked(a),
 		})
 		return
 	}

@@ -116,7 +116,7 @@ func (s *step) notYet() {
 	if !s.now.Before(turn.Deadline) {
 		s.end(event.StatusFailed, &event.RunError{
 			Code:    CodeTimeout,
-			Message: fmt.Sprintf("the run was queued until %s, and its turn did not come", turn.Deadline.UTC().Format("2006-01-02 15:04:05 MST")),
+			Message: fmt.Sprintf("the run was queued until %s, and its turn did not come", shown(turn.Deadline)),
 		})
 		return
 	}

@@ -1,7 +1,6 @@
 package engine
 
 import (
-	"bytes"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -231,15 +230,14 @@ func orNull(raw json.RawMessage) json.RawMessage {
 
 // join makes a list of values that are JSON already.
 func join(all []json.RawMessage) json.RawMessage {
-	return json.RawMessage("[" + string(bytes.Join(toBytes(all), []byte(","))) + "]")
-}
-
-func toBytes(all []json.RawMessage) [][]byte {
-	out := make([][]byte, len(all))
+	list := []byte{'['}
 	for i, raw := range all {
-		out[i] = raw
+		if i > 0 {
+			list = append(list, ',')
+		}
+		list = append(list, raw...)
 	}
-	return out
+	return append(list, ']')
 }
 
 // progressed notes progress; where the file says so it is a sign of life, which moves the deadline.
@@ -335,7 +333,6 @@ func (s *step) expired(ev Expired) {
 		s.repeat() // it has been dealt with; of several attempts' waits the last one's decides
 		return
 	case s.now.Before(a.Wait.Deadline):
-		s.job(def.ID)
 		s.park(def, s.job(def.ID)) // a timer of an earlier deadline: it has taken the wait's key with it
 		if _, ok := Took(s.run, ev.Seq); ok {
 			s.repeat() // another job's, which waited for the id before
@@ -364,7 +361,7 @@ func tooFew(a *event.Attempt) string {
 	if n := len(missing); n > 3 {
 		missing = append(missing[:3:3], fmt.Sprintf("%d more", n-3))
 	}
-	ids, until := strings.Join(missing, ", "), a.Wait.Deadline.UTC().Format("2006-01-02 15:04:05 MST")
+	ids, until := strings.Join(missing, ", "), shown(a.Wait.Deadline)
 	switch {
 	case came == 0:
 		return fmt.Sprintf("no callback for %s came until %s", ids, until)
@@ -374,6 +371,9 @@ func tooFew(a *event.Attempt) string {
 		return fmt.Sprintf("only %d of %d callbacks came until %s, and none for %s", came, a.Wait.Quorum, until, ids)
 	}
 }
+
+// shown is a moment as people read it.
+func shown(t time.Time) string { return t.UTC().Format("2006-01-02 15:04:05 MST") }
 
 // noTimeLeft tells whether the job's or the run's own time is over: another attempt has none then.
 func (s *step) noTimeLeft(def *compose.Job, job *event.Job) bool {
@@ -432,19 +432,18 @@ func (s *step) repeat() {
 			}
 		}
 	}
-	turn := s.run.Turn
-	switch {
-	case turn != nil && turn.Trigger == s.trigger:
+	ended, turn := s.run.Status.Ended() && s.run.EndedBy == s.trigger, s.run.Turn
+	if turn != nil && turn.Trigger == s.trigger {
 		s.look(false)
-	case turn != nil && turn.Number > 1:
-		s.leaveEarlier()
+	} else {
+		if turn != nil {
+			s.leaveEarlier()
+		}
+		if ended {
+			s.leave()
+		}
 	}
-	switch {
-	case turn != nil && turn.Trigger == s.trigger:
-	case s.run.Status.Ended() && s.run.EndedBy == s.trigger:
-		s.leave()
-	}
-	if s.run.Status.Ended() && s.run.EndedBy == s.trigger {
+	if ended {
 		s.hooks()
 		s.do(Finish{})
 	}
