@@ -207,7 +207,7 @@ func TestConsumeTakesNoMoreThanItsPlaces(t *testing.T) {
 // A message that nobody acknowledged is delivered again after AckWait, one that is being worked on is not.
 func TestConsumeRedelivery(t *testing.T) {
 	s := bustest.Start(t)
-	b := s.Provisioned(bus.Layout{AckWait: time.Second})
+	b := s.Provisioned(bus.Layout{AckWait: 2 * time.Second})
 	_, js := foreign(t, s.URL())
 	callbacks(t, b, "dropped", 1)
 	c, err := js.Consumer(t.Context(), subject.StreamWaits, subject.ConsumerRunner)
@@ -223,7 +223,7 @@ func TestConsumeRedelivery(t *testing.T) {
 	consuming(t, b, subject.StreamWaits, 4, func(_ context.Context, d *bus.Delivery) {
 		switch got.add(d.Subject); d.Subject {
 		case "callback.long0":
-			<-time.After(3 * time.Second) // three times AckWait
+			<-time.After(5 * time.Second) // more than twice AckWait
 		case "callback.dropped0":
 			again <- d.Deliveries
 		}

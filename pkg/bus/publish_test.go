@@ -125,7 +125,7 @@ func TestPublishDuplicatesAtOnce(t *testing.T) {
 func TestPublishStrangeAnswers(t *testing.T) {
 	s := bustest.Start(t)
 	s.Provisioned(bus.Layout{})
-	b := bustest.Connect(t, bus.Options{URL: s.URL(), PublishTimeout: 150 * time.Millisecond, MaxPending: 1})
+	b := bustest.Connect(t, bus.Options{URL: s.URL(), PublishTimeout: patience, MaxPending: 1})
 	nc, _ := foreign(t, s.URL())
 	replies := make(chan string, 10)
 	for subj, answers := range map[string][]string{
@@ -151,11 +151,16 @@ func TestPublishStrangeAnswers(t *testing.T) {
 	}
 	for range 3 {
 		for subj, ok := range map[string]bool{"odd.silent": false, "odd.twice": true, "odd.noise": false, "odd.half": false, "odd.error": false} {
-			a, err := b.Publish(t.Context(), &bus.Message{Subject: subj})
+			ctx, cancel := t.Context(), func() {}
+			if subj == "odd.silent" {
+				ctx, cancel = context.WithTimeout(ctx, 100*time.Millisecond)
+			}
+			a, err := b.Publish(ctx, &bus.Message{Subject: subj})
+			cancel()
 			if ok != (err == nil) || ok && a.Seq != 7 {
 				t.Errorf("%s: %+v, %v", subj, a, err)
 			}
-			if !ok {
+			if !ok && subj != "odd.silent" {
 				wantCode(t, err, fault.Unavailable)
 			}
 			if subj == "odd.silent" {
@@ -182,6 +187,9 @@ func TestPublishGivesUpWithItsContext(t *testing.T) {
 	if err := nc.Flush(); err != nil {
 		t.Fatal(err)
 	}
+	hasty := bustest.Connect(t, bus.Options{URL: s.URL(), PublishTimeout: 30 * time.Millisecond})
+	_, err := hasty.Publish(t.Context(), &bus.Message{Subject: "odd.silent"})
+	wantCode(t, err, fault.Unavailable)
 	ctx, cancel := context.WithTimeout(t.Context(), 30*time.Millisecond)
 	defer cancel()
 	if _, err := b.Publish(ctx, &bus.Message{Subject: "odd.silent"}); !errors.Is(err, context.DeadlineExceeded) {
@@ -205,14 +213,10 @@ func TestPublishWhileNATSIsAway(t *testing.T) {
 	s.Stop()
 	eventually(t, "the loss is noticed", func() bool { return !b.Connected() })
 	for range 3 {
-		began := time.Now()
 		_, err := b.Publish(t.Context(), &bus.Message{Subject: "callback.during"})
 		wantCode(t, err, fault.Unavailable)
-		if fault.HintOf(err) == "" {
-			t.Errorf("no hint in %v", err)
-		}
-		if d := time.Since(began); d > 4*time.Second {
-			t.Errorf("took %v to say so", d)
+		if fault.HintOf(err) == "" || !strings.Contains(err.Error(), "not connected to NATS") { // it has waited for nothing
+			t.Errorf("%v (%s)", err, fault.HintOf(err))
 		}
 	}
 	wantCode(t, b.Ready(t.Context()), fault.Unavailable)

@@ -231,12 +231,12 @@ func TestWhatIsWrongIsTold(t *testing.T) {
 		"its install command: it ended with exit status 1":             install,
 		"does not say how its server is started":                       {ID: "x", Server: &compose.Server{Port: 1}},
 	} {
-		ctx, cancel := context.WithTimeout(t.Context(), 700*time.Millisecond) // it is tried again and again, meanwhile
-		err := s.Ready(ctx, c)
-		cancel()
-		if err == nil || !strings.Contains(err.Error(), want) {
-			t.Errorf("%v, want %q", err, want)
-		}
+		eventually(t, want, func() bool { // it is tried again and again, meanwhile
+			ctx, cancel := context.WithTimeout(t.Context(), 50*time.Millisecond)
+			defer cancel()
+			err := s.Ready(ctx, c)
+			return err != nil && strings.Contains(err.Error(), want)
+		})
 	}
 }
 
