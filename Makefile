@@ -79,8 +79,9 @@ stress: ## The wait protocol with 200,000 ids (WAITS=n)
 	$(GO) test -count 1 -timeout 1h -v ./test/waits -ids $(WAITS)
 
 .PHONY: record
-record: ## Record the engine's runs, for versions to come (RELEASE=v0.1.0 for a release; else they are those of the next one)
+record: ## Record runs and definitions, for versions to come (RELEASE=v0.1.0 for a release; else they are those of the next one)
 	$(GO) test -count 1 -run TestRecorded ./services/runner/engine -record $(or $(RELEASE),next)
+	$(GO) test -count 1 -run TestRecorded ./pkg/compose -record $(or $(RELEASE),next)
 
 .PHONY: fuzz
 fuzz: ## Fuzz every target for FUZZTIME=10s (PKG=./pkg/expr for one package)

@@ -92,7 +92,7 @@ func (d *decoder) action(c *Component, kind, id string, n, own *node) *Action {
 		d.method(a, n)
 		for i, s := range a.RetryOn {
 			if !statusPattern(s) {
-				d.wrongf(n.get("retry_on").entry(i), "write 429, 503 or 5xx", "%q is not an HTTP status", s)
+				d.judgef(n.get("retry_on").entry(i), "write 429, 503 or 5xx", "%q is not an HTTP status", s)
 			}
 		}
 		if p := a.Completion.Polling; p != nil {
@@ -101,7 +101,7 @@ func (d *decoder) action(c *Component, kind, id string, n, own *node) *Action {
 		}
 	case NATS:
 		if v, ok := literal(a.Subject); ok && !subject.Valid(value.Text(v)) {
-			d.wrongf(n.get("subject"), "", "%q cannot be published to: a subject is made of words with dots between them, without *, > or blanks", value.Text(v))
+			d.judgef(n.get("subject"), "", "%q cannot be published to: a subject is made of words with dots between them, without *, > or blanks", value.Text(v))
 		}
 	case Logger:
 		d.level(a, n)
@@ -140,7 +140,7 @@ func (d *decoder) pollHeaders(p *Polling, n *node) {
 	if own.given() {
 		all = mergeKeys(all, own, true)
 	}
-	p.Headers, _ = expr.Compile(all.any(), d.scopes.response.rules) // each is checked at its place
+	p.Headers = d.quiet(all.any(), d.scopes.response) // each is checked at its place
 }
 
 // levels are those of a log, and what others call them.
@@ -153,7 +153,7 @@ func (d *decoder) level(a *Action, n *node) {
 		return
 	}
 	if v, ok := a.Level.Literal(); ok && v != nil && !slices.Contains(levels(), strings.ToLower(value.Text(v))) {
-		d.wrongf(n.get("level"), suggest(value.Text(v), levels()[:4]), "level %q is not known", value.Text(v))
+		d.judgef(n.get("level"), suggest(value.Text(v), levels()[:4]), "level %q is not known", value.Text(v))
 	}
 }
 
@@ -164,7 +164,7 @@ func (d *decoder) method(a *Action, n *node) {
 	if v, ok := a.Method.Literal(); ok {
 		s := strings.ToUpper(value.Text(v))
 		if !slices.Contains(methods(), s) {
-			d.wrongf(n.get("method"), suggest(s, methods()), "the method %q is not known", s)
+			d.judgef(n.get("method"), suggest(s, methods()), "the method %q is not known", s)
 			return
 		}
 		a.Method = expr.Literal(s)
@@ -288,12 +288,12 @@ func (d *decoder) completion(c *Completion, n *node, a *Action) {
 			c.Timeout = 5 * time.Minute
 		}
 		if n.get("status").given() && len(p.SuccessWhen) == 0 {
-			d.wrongf(n.get("status"), "write success_when: [done]", "it is not said which status means success")
+			d.judgef(n.get("status"), "write success_when: [done]", "it is not said which status means success")
 		}
 		if p.Status == nil {
 			for _, s := range slices.Concat(p.SuccessWhen, p.FailWhen) {
 				if !statusPattern(s) {
-					d.wrongf(n, "add status: ${result.…} to judge the response's content", "%q is not an HTTP status", s)
+					d.judgef(n, "add status: ${result.…} to judge the response's content", "%q is not an HTTP status", s)
 				}
 			}
 		}
@@ -314,7 +314,7 @@ func (d *decoder) reachable(c *Completion, n *node) {
 			return
 		}
 	}
-	d.wrongf(n.get("quorum"), "", "%d ids cannot bring %d callbacks: of several ids each counts once", len(ids.items), c.Quorum)
+	d.judgef(n.get("quorum"), "", "%d ids cannot bring %d callbacks: of several ids each counts once", len(ids.items), c.Quorum)
 }
 
 func readQuorum(d *decoder, n *node, c *Completion) {

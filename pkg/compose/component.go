@@ -54,7 +54,7 @@ func proxyField() field[Component] {
 		}
 		if v, ok := into.Proxy.Literal(); ok && v != nil {
 			if _, err := ProxyURL(value.Text(v)); err != nil {
-				d.wrongf(n, "write http://HOST:PORT, or https or socks5", "proxy must be an address, and is %s", n.word())
+				d.judgef(n, "write http://HOST:PORT, or https or socks5", "proxy must be an address, and is %s", n.word())
 			}
 		}
 	}
@@ -158,7 +158,7 @@ func (d *decoder) readComponents(doc *Document, entries []entry) {
 			if !at.given() {
 				at = e.n
 			}
-			d.wrongf(at, "give it another port, or describe one server in the same way", "the component %s starts another server on port %d", first.ID, c.Server.Port)
+			d.judgef(at, "give it another port, or describe one server in the same way", "the component %s starts another server on port %d", first.ID, c.Server.Port)
 		}
 	}
 }
@@ -184,6 +184,7 @@ func (d *decoder) component(e entry) *Component {
 		}
 	}
 	c := &Component{Pos: n.place(), ID: e.id}
+	d.placed[c] = n
 	shape, actions := componentShape(kind), actionShape(kind)
 	own := &node{kind: mapping, pos: n.pos, key: n.key, path: n.path}
 	inline := &node{kind: mapping, pos: n.pos, key: n.key, path: n.path}
@@ -199,7 +200,7 @@ func (d *decoder) component(e entry) *Component {
 	}
 	shape.read(d, own, c)
 	if t := c.TLS; t != nil && (t.CertFile == "") != (t.KeyFile == "") {
-		d.wrongf(n.get("tls"), "write both, or neither", "a certificate of ours needs cert_file and key_file")
+		d.judgef(n.get("tls"), "write both, or neither", "a certificate of ours needs cert_file and key_file")
 	}
 	if c.Server != nil && len(c.Server.Start) == 0 {
 		d.needf(n, "write start: the command that runs it", "it is not said how its server is started")
@@ -266,14 +267,14 @@ func (d *decoder) address(kind string, n, own *node, in scope) *expr.Template {
 	endpoint, path, base := n.get("endpoint"), n.get("path"), own.get("base_url")
 	if endpoint.given() {
 		if path.given() {
-			d.wrongKeyf(path, "keep one of them", "both endpoint and path are given")
+			d.judgeKeyf(path, "keep one of them", "both endpoint and path are given")
 		}
 		s, ok := endpoint.text()
 		if !ok {
-			d.wrongf(endpoint, "", "endpoint must be text, and is %s", endpoint.word())
-			return nil
+			d.judgef(endpoint, "", "endpoint must be text, and is %s", endpoint.word())
+		} else {
+			d.scheme(endpoint, "endpoint", s)
 		}
-		d.scheme(endpoint, "endpoint", s)
 		return d.template(endpoint, in)
 	}
 	var baseText string
@@ -327,12 +328,15 @@ func (d *decoder) scheme(n *node, name, url string) {
 	if strings.HasPrefix(lower, "http://") || strings.HasPrefix(lower, "https://") || open && !strings.ContainsAny(before, ":/.") {
 		return
 	}
-	d.wrongf(n, "write https://"+strings.TrimLeft(url, "/"), "%s must begin with http:// or https://", name)
+	d.judgef(n, "write https://"+strings.TrimLeft(url, "/"), "%s must begin with http:// or https://", name)
 }
 
-// quiet compiles text whose parts have been checked at their places.
-func (d *decoder) quiet(s string, in scope) *expr.Template {
-	t, _ := expr.Compile(s, in.rules)
+// quiet compiles a value whose parts have been checked at their places.
+func (d *decoder) quiet(v any, in scope) *expr.Template {
+	t, problems := expr.Lenient(v, d.rules(in))
+	if len(problems) > 0 && !d.stored {
+		return nil
+	}
 	return t
 }
 

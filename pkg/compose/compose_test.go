@@ -179,6 +179,13 @@ func again(t *testing.T, doc *Document, input string) {
 	if diff := cmp.Diff(dump(t, doc), dump(t, second)); diff != "" {
 		t.Errorf("the source gives another document:\n%s", diff)
 	}
+	stored, err := Stored(doc.Source, env)
+	if err != nil || len(stored.Unread) > 0 {
+		t.Fatalf("the source cannot be read as a stored one: %v, %+v", err, stored)
+	}
+	if diff := cmp.Diff(dump(t, doc), dump(t, stored)); diff != "" {
+		t.Errorf("stored, the source gives another document:\n%s", diff)
+	}
 	if !bytes.Equal(doc.Source, second.Source) || doc.Hash != second.Hash || doc.Hash == "" {
 		t.Errorf("the source is not stable:\n%s", cmp.Diff(string(doc.Source), string(second.Source)))
 	}

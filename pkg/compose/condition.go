@@ -47,7 +47,7 @@ func (b *branch) finish(d *decoder, n *node) {
 	}
 	for _, name := range []string{"operator", "value"} {
 		if v := n.get(name); v.given() {
-			d.wrongKeyf(v, "keep one of them", "both condition and %s are given", name)
+			d.judgeKeyf(v, "keep one of them", "both condition and %s are given", name)
 		}
 	}
 	c.Operator = ""
@@ -115,11 +115,11 @@ func (d *decoder) operand(c *Condition, n *node) {
 	switch c.Operator {
 	case "match":
 		if _, err := regexp.Compile(value.Text(v)); err != nil {
-			d.wrongf(n.get("value"), "patterns are regular expressions as in Go (RE2)", "the pattern cannot be read: %v", err)
+			d.judgef(n.get("value"), "patterns are regular expressions as in Go (RE2)", "the pattern cannot be read: %v", err)
 		}
 	case "in", "not-in":
 		if value.IsNumber(v) || isBool(v) {
-			d.wrongf(n.get("value"), "write value: [a, b]", "operator %s looks into a list, a mapping or a text, and this is %v", c.Operator, value.Text(v))
+			d.judgef(n.get("value"), "write value: [a, b]", "operator %s looks into a list, a mapping or a text, and this is %v", c.Operator, value.Text(v))
 		}
 	}
 }

@@ -8,27 +8,29 @@ import (
 
 // decoder turns nodes into the document and collects what is wrong.
 type decoder struct {
-	env      func(string) (string, bool)
-	look     func(path string) ([]byte, error) // reads a file that the document names; nil: they are not looked at
-	stat     func(path string) (fs.FileInfo, error)
-	lines    map[string][]string // by file
-	problems []Problem
-	holes    bool // a file could not be read whole
-	needs    []Problem
-	uses     []use // of templates, in the part of the document that is being read
-	all      []use
-	scopes   scopes
-	files    []string // in the order of loading
-	depth    int
-	declared map[string]bool // components
-	broken   map[string]bool // components that are there, and wrong in themselves
-	placed   map[any]*node   // what things were read from, by the pointer to them
-	jobs     map[*Job]*draft
-	wanted   []wanted
-	outputs  []workflowUses
+	env       func(string) (string, bool)
+	look      func(path string) ([]byte, error) // reads a file that the document names; nil: they are not looked at
+	stat      func(path string) (fs.FileInfo, error)
+	lines     map[string][]string // by file
+	stored    bool                // a definition that runs have begun with is read: nothing in it is judged, and what is wrong keeps to its part
+	problems  []Problem
+	contained []Problem // in expressions of what is stored
+	holes     bool      // a file could not be read whole
+	needs     []Problem
+	uses      []use // of templates, in the part of the document that is being read
+	all       []use
+	scopes    scopes
+	files     []string // in the order of loading
+	depth     int
+	declared  map[string]bool // components
+	broken    map[string]bool // components that are there, and wrong in themselves
+	placed    map[any]*node   // what things were read from, by the pointer to them
+	jobs      map[*Job]*draft
+	wanted    []wanted
+	outputs   []workflowUses
 }
 
-// wrongf reports a problem at a value.
+// wrongf reports what cannot be carried out, at a value.
 func (d *decoder) wrongf(n *node, hint, format string, args ...any) {
 	d.report(&d.problems, n.place(), n.path, fmt.Sprintf(format, args...), hint)
 }
@@ -42,13 +44,28 @@ func (d *decoder) wrongKeyf(n *node, hint, format string, args ...any) {
 	d.report(&d.problems, pos, n.path, fmt.Sprintf(format, args...), hint)
 }
 
+// judgef reports what is unwise, contradictory or out of bounds, and can be carried out nevertheless. All that a version finds
+// and an earlier one did not is of this kind, and the value is read all the same.
+func (d *decoder) judgef(n *node, hint, format string, args ...any) {
+	if !d.stored {
+		d.wrongf(n, hint, format, args...)
+	}
+}
+
+// judgeKeyf is judgef at the key that leads to a value.
+func (d *decoder) judgeKeyf(n *node, hint, format string, args ...any) {
+	if !d.stored {
+		d.wrongKeyf(n, hint, format, args...)
+	}
+}
+
 // needf reports what must be there before the document can be started.
 func (d *decoder) needf(n *node, hint, format string, args ...any) {
 	d.report(&d.needs, n.place(), n.path, fmt.Sprintf(format, args...), hint)
 }
 
 func (d *decoder) report(to *[]Problem, pos Pos, path, message, hint string) {
-	if len(*to) < maxProblems {
+	if len(*to) < maxProblems || d.stored {
 		*to = append(*to, Problem{Pos: pos, Path: path, Message: message, Hint: hint, Line: lineAt(d.lines[pos.File], pos.Line)})
 	}
 }
@@ -107,7 +124,7 @@ func (s shape[T]) has(name string) bool {
 
 // read reads a mapping or its shorthand. It tells whether it was one.
 func (s shape[T]) read(d *decoder, n *node, into *T) bool {
-	if d.depth++; d.depth > maxDepth {
+	if d.depth++; d.depth > maxDepth && !d.stored {
 		d.depth--
 		return false
 	}

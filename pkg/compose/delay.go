@@ -19,7 +19,7 @@ func delayFields(sc scopes) []field[draft] {
 				if t == nil {
 					return
 				}
-				if _, ok := t.Literal(); ok {
+				if _, ok := t.Literal(); ok && !d.stored { // else the run is told when it comes there
 					if _, ok := d.duration(n, "duration"); !ok {
 						return
 					}
@@ -32,7 +32,7 @@ func delayFields(sc scopes) []field[draft] {
 				if t == nil {
 					return
 				}
-				if v, ok := t.Literal(); ok {
+				if v, ok := t.Literal(); ok && !d.stored {
 					s, _ := v.(string)
 					if _, _, err := ParseMoment(s); err != nil {
 						d.wrongf(n, "write 2030-01-31T08:00:00Z, 2030-01-31 08:00, or 08:00", "time must be a moment, and is %s", n.word())

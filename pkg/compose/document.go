@@ -20,8 +20,10 @@ type Document struct {
 
 	// Hash is the content hash of Source: the key in the bucket definitions.
 	Hash string
-	// Source is the merged document, which Parse reads back to an equal Document. Variables stay unresolved in it.
+	// Source is the merged document, which Parse and Stored read back to an equal Document. Variables stay unresolved in it.
 	Source []byte
+	// Unread lists, of a document that Stored has read, what this version can make nothing of.
+	Unread []Problem
 	// Needs lists what must be there before the document can be started, and is not: unset variables,
 	// missing key files, a fragment without workflows.
 	Needs []Problem

@@ -92,6 +92,7 @@ type Action struct {
 	// OutputNeedsResult: Output mentions ${result}, so it is evaluated when the callback is there.
 	OutputNeedsResult bool
 	Completion        Completion
+	Broken            string // why it cannot be done, where Stored cannot read it
 }
 
 // Completion is how an invocation ends.

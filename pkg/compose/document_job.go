@@ -51,6 +51,8 @@ type Job struct {
 	Routings []Routing
 	Workflow string      // of type workflow: the id of the one to run
 	Wait     *Completion // of type wait; OwnID where there is no wait_for
+
+	Broken string // why it cannot be begun, where Stored cannot read it
 }
 
 // Delay is a job that waits for a time.

@@ -19,6 +19,7 @@ type Workflow struct {
 	Concurrency *Concurrency
 	OnFailure   *Hook
 	OnSuccess   *Hook
+	Broken      string // why no run of it can go on, where Stored cannot read it
 }
 
 // Input is one declared field of a workflow's input.

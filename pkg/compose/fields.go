@@ -70,7 +70,8 @@ func (d *decoder) integer(n *node, name string, least, most int) (int, bool) {
 	case err != nil || isBool(v):
 		d.wrongf(n, "", "%s must be a whole number, and is %s", name, shown(n, v))
 	case i < least || i > most:
-		d.wrongf(n, "", "%s must be from %d to %d, and is %d", name, least, most, i)
+		d.judgef(n, "", "%s must be from %d to %d, and is %d", name, least, most, i)
+		return i, d.stored
 	default:
 		return i, true
 	}
@@ -186,8 +187,9 @@ func templateOf[T any](name, doc string, in scope, p func(*T) **expr.Template, k
 	f.read = func(d *decoder, n *node, into *T) {
 		s, isText := n.text()
 		if !slices.Contains(kinds, n.kind) && n.given() && (!isText || !hasExpression(s)) {
-			d.wrongf(n, "", "%s must be %s, and is %s", name, kinds[0], n.word())
-			return
+			if d.judgef(n, "", "%s must be %s, and is %s", name, kinds[0], n.word()); !d.stored {
+				return
+			}
 		}
 		read(d, n, into)
 	}
@@ -242,11 +244,8 @@ func (d *decoder) plain(n *node) (any, bool) {
 	if !isText || !hasExpression(s) {
 		return n.value, true
 	}
-	t := d.compile(n, d.scopes.env)
-	if t == nil {
-		return nil, false
-	}
-	if d.unset(n) {
+	t, ok := d.compile(n, d.scopes.env)
+	if !ok || d.unset(n) {
 		return nil, false
 	}
 	v, err := t.Eval(environment(d.env))

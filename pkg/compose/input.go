@@ -48,7 +48,7 @@ func inputShape() shape[Input] {
 				func(d *decoder, n *node, i *Input) {
 					if s, ok := d.words(n); ok {
 						if _, err := regexp.Compile(s); err != nil {
-							d.wrongf(n, "", "pattern: %v", err)
+							d.judgef(n, "", "pattern: %v", err)
 						}
 						i.Pattern = s
 					}
@@ -84,37 +84,42 @@ func readInputs(d *decoder, n *node, w *Workflow) {
 
 // once evaluates a value when the file is loaded: only variables are known to it.
 func (d *decoder) once(n *node) (any, bool) {
-	t := d.compile(n, d.scopes.env)
-	if t == nil || d.unset(n) {
+	t, ok := d.compile(n, d.scopes.env)
+	if !ok || d.unset(n) {
 		return nil, false
 	}
 	v, err := t.Eval(environment(d.env))
-	if err != nil {
+	switch {
+	case err == nil:
+		return v, true
+	case d.stored:
+		return n.any(), true // as it was taken before there were expressions in it
+	default:
 		d.wrongf(n, "", "%v", err)
+		return nil, false
 	}
-	return v, err == nil
 }
 
 // fitting reports a default and values of an enum that no request could have brought.
 func (d *decoder) fitting(i *Input, n *node) {
 	if i.Minimum != nil && i.Maximum != nil && *i.Minimum > *i.Maximum {
-		d.wrongf(n.get("minimum"), "", "minimum is more than maximum, so nothing is between them")
+		d.judgef(n.get("minimum"), "", "minimum is more than maximum, so nothing is between them")
 		return
 	}
 	if enum := n.get("enum"); enum.given() && len(i.Enum) == 0 {
-		d.wrongf(enum, "leave it out where any value will do", "enum has no value")
+		d.judgef(enum, "leave it out where any value will do", "enum has no value")
 		return
 	}
 	for at, v := range i.Enum {
 		if err := i.Check(v); err != nil {
-			d.wrongf(n.get("enum").entry(at), "", "this value of the enum %v", err)
+			d.judgef(n.get("enum").entry(at), "", "this value of the enum %v", err)
 		}
 	}
 	if v, ok := literal(i.Default); ok && v != nil {
 		v = typed(i.Type, v, n.get("default"))
 		i.Default = expr.Literal(v)
 		if err := i.Check(v); err != nil {
-			d.wrongf(n.get("default"), "", "the default %v", err)
+			d.judgef(n.get("default"), "", "the default %v", err)
 		}
 	}
 }

@@ -106,7 +106,7 @@ func readDepends(d *decoder, n *node, j *draft) {
 		group := []*node{item}
 		if item.kind == list {
 			if group = item.items; len(group) == 0 {
-				d.wrongf(item, "", "a group of depends_on is empty")
+				d.judgef(item, "", "a group of depends_on is empty")
 				continue
 			}
 		}
@@ -138,7 +138,7 @@ func readOnError(d *decoder, n *node, j *draft) {
 	case null:
 	case list:
 		if len(n.items) == 0 {
-			d.wrongf(n, "write on_error: ignore, where nothing is to be done", "on_error is an empty list")
+			d.judgef(n, "write on_error: ignore, where nothing is to be done", "on_error is an empty list")
 		}
 		j.fallback = n
 	case scalar:
@@ -152,7 +152,7 @@ func readOnError(d *decoder, n *node, j *draft) {
 			return
 		}
 		if onErrorShape().read(d, n, j) && len(n.names) == 0 {
-			d.wrongf(n, "", "on_error needs output or to")
+			d.judgef(n, "", "on_error needs output or to")
 		}
 	}
 }
@@ -232,7 +232,7 @@ func (d *decoder) fallbacks(jobs []*Job) []*Job {
 		if dr.fallback == nil {
 			continue
 		}
-		if d.depth++; d.depth > maxDepth {
+		if d.depth++; d.depth > maxDepth && !d.stored {
 			d.depth--
 			d.wrongf(dr.fallback, "", "on_error is nested too deep")
 			continue

@@ -80,7 +80,7 @@ func routingShape() shape[routing] {
 				f, ok := d.float(n, "weight")
 				switch {
 				case !ok:
-				case f < 0 || f > 1e9:
+				case (f < 0 || f > 1e9) && !d.stored:
 					d.wrongf(n, "", "weight must be from 0 to 1000000000, and is %s", n.word())
 				default:
 					r.Weight = f
@@ -181,12 +181,12 @@ func (d *decoder) typedJob(j *draft) {
 	case JobDelay:
 		switch duration, moment := j.n.get("duration").given(), j.n.get("time").given(); {
 		case duration && moment:
-			d.wrongKeyf(j.n.get("time"), "keep one of them", "both duration and time are given")
+			d.judgeKeyf(j.n.get("time"), "keep one of them", "both duration and time are given")
 		case !duration && !moment:
 			d.wrongf(j.n, "", "a job of type delay needs duration or time")
 		}
 		if zone := j.n.get("timezone"); zone.given() && !j.n.get("time").given() {
-			d.wrongKeyf(zone, "", "timezone goes with time")
+			d.judgeKeyf(zone, "", "timezone goes with time")
 		}
 	case JobIf:
 		d.ifJob(j)
@@ -215,7 +215,7 @@ func (d *decoder) typedJob(j *draft) {
 			total += r.Weight
 		}
 		if len(j.Routings) > 0 && total <= 0 {
-			d.wrongf(j.n.get("routings"), "", "every weight is 0")
+			d.judgef(j.n.get("routings"), "", "every weight is 0")
 		}
 	case JobWorkflow:
 		need("workflow")
@@ -229,7 +229,7 @@ func (d *decoder) listed(j *draft) {
 	v, ok := literal(j.Input)
 	if _, list := v.([]any); ok && v != nil && !list {
 		n := j.n.get("input")
-		d.wrongf(n, "write a list, or ${…} that gives one", "the input of a job of type %s is a list, and this is %s", j.Type, n.word())
+		d.judgef(n, "write a list, or ${…} that gives one", "the input of a job of type %s is a list, and this is %s", j.Type, n.word())
 	}
 }
 
@@ -246,7 +246,7 @@ func (d *decoder) distinct(j *draft) {
 		}
 		text := value.Text(n.value)
 		if before := first[text]; before != nil {
-			d.wrongf(n, fmt.Sprintf("the first one is in line %d", before.pos.Line), "the value %s has a case already", text)
+			d.judgef(n, fmt.Sprintf("the first one is in line %d", before.pos.Line), "the value %s has a case already", text)
 			continue
 		}
 		first[text] = n
@@ -279,7 +279,7 @@ func (d *decoder) ifJob(j *draft) {
 	}
 	j.If.Otherwise = j.otherwise
 	if len(j.routes) == 0 {
-		d.wrongf(j.n, "", "an if leads nowhere: it needs if_true, if_false or otherwise")
+		d.judgef(j.n, "", "an if leads nowhere: it needs if_true, if_false or otherwise")
 	}
 }
 

@@ -86,8 +86,7 @@ func Load(o Options) (*Document, error) {
 	return d.finish(layers, environ, o.Set)
 }
 
-// Parse reads one compose file from memory: a Document's Source, or a file that lies elsewhere. Nothing but env is
-// looked at, so key files are not missed.
+// Parse reads one compose file from memory. Nothing but env is looked at, so key files are not missed.
 func Parse(source []byte, env func(string) (string, bool)) (*Document, error) {
 	d := newDecoder(env)
 	var layers []*node
@@ -109,7 +108,7 @@ func newDecoder(env func(string) (string, bool)) *decoder {
 
 // layer reads one file.
 func (d *decoder) layer(file string, data []byte) *node {
-	r := reader{file: file}
+	r := reader{file: file, unbounded: d.stored}
 	n := r.read(data)
 	d.problems = append(d.problems, r.problems...)
 	d.holes = d.holes || n == nil || r.holes
@@ -150,7 +149,9 @@ func (d *decoder) finish(layers []*node, environ, set []string) (*Document, erro
 		}
 	}
 	doc := d.document(root)
-	if len(d.problems) > 0 {
+	if d.stored {
+		d.contain(doc)
+	} else if len(d.problems) > 0 {
 		return nil, d.invalid()
 	}
 	doc.Needs = ordered(d.needs, d.files)
@@ -245,7 +246,7 @@ func (d *decoder) document(root *node) *Document {
 	d.order(doc)
 	doc.Source, doc.Hash = canonical(root)
 	if len(doc.Source) > maxFileSize*3/4 {
-		d.wrongf(root, "", "the compose file is larger than %d KiB once it is put together", maxFileSize*3/4>>10)
+		d.judgef(root, "", "the compose file is larger than %d KiB once it is put together", maxFileSize*3/4>>10)
 	}
 	return doc
 }

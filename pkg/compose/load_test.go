@@ -256,7 +256,11 @@ func FuzzParse(f *testing.F) {
 	}
 	env := func(name string) (string, bool) { return "1", len(name)%2 == 0 }
 	f.Fuzz(func(t *testing.T, data []byte) {
+		stored, serr := Stored(data, env)
 		doc, err := Parse(data, env)
+		if err == nil && len(doc.Needs) == 0 && (serr != nil || len(stored.Unread) > 0) {
+			t.Fatalf("it is not taken as a stored one: %v, %+v", serr, stored)
+		}
 		if err != nil {
 			var invalid *Invalid
 			if !errors.As(err, &invalid) || len(invalid.Problems) == 0 {
@@ -276,6 +280,9 @@ func FuzzParse(f *testing.F) {
 		}
 		if diff := cmp.Diff(dump(t, doc), dump(t, again)); diff != "" {
 			t.Fatalf("the source gives another document:\n%s", diff)
+		}
+		if diff := cmp.Diff(dump(t, doc), dump(t, stored)); diff != "" && len(doc.Needs) == 0 {
+			t.Fatalf("stored, it is another document:\n%s", diff)
 		}
 	})
 }

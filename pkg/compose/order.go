@@ -78,6 +78,10 @@ func (d *decoder) jobComponent(doc *Document, j *draft) {
 func (d *decoder) resolve(doc *Document, n *node, component, action *string) {
 	ids := slices.Sorted(maps.Keys(doc.Components))
 	at := n.get("component")
+	missing := d.needf
+	if d.stored {
+		missing = d.wrongf
+	}
 	if *component == "" {
 		if at.given() {
 			return // reported already
@@ -88,7 +92,7 @@ func (d *decoder) resolve(doc *Document, n *node, component, action *string) {
 			*component, at = declared[0], n
 		case 0:
 			if len(d.broken) == 0 {
-				d.needf(n, "add components", "the file has no component, and a job needs one")
+				missing(n, "add components", "the file has no component, and a job needs one")
 			}
 			return
 		default:
@@ -99,13 +103,13 @@ func (d *decoder) resolve(doc *Document, n *node, component, action *string) {
 	c := doc.Components[*component]
 	switch {
 	case c != nil:
-	case d.broken[*component]:
-		return
+	case d.broken[*component] && !d.stored:
+		return // that is reported
 	case *component == Logger:
 		c = d.logger()
 		doc.Components[Logger] = c
 	case len(d.declared) == 0 && len(d.broken) == 0:
-		d.needf(at, "add it to components", "the component %s is not in the file", *component)
+		missing(at, "add it to components", "the component %s is not in the file", *component)
 		return
 	default:
 		ids = slices.Concat(ids, slices.Sorted(maps.Keys(d.broken)))
@@ -144,7 +148,7 @@ func (d *decoder) routed(w *Workflow, j *draft) {
 		case to == nil:
 			d.wrongf(r.n, suggest(r.id, w.ids()), "there is no job %q", r.id)
 		case d.jobs[to].parent != nil && d.jobs[to].parent != j.parent:
-			d.wrongf(r.n, "", "the job %s is one of on_error of %s, and runs when that has failed", r.id, d.jobs[to].parent.ID)
+			d.judgef(r.n, "", "the job %s is one of on_error of %s, and runs when that has failed", r.id, d.jobs[to].parent.ID)
 		default:
 			to.RoutedOnly = true
 		}
@@ -193,7 +197,7 @@ func (d *decoder) jobNeeds(w *Workflow, j *draft) {
 				}
 			case r.Source == "error":
 				if u.in.name != d.scopes.failed.name && !d.afterFailure(w, j) {
-					d.wrongRef(u, r, "${error} is known in on_error, and in the jobs that it leads to; elsewhere write ${jobs.ID.error}",
+					d.judgeRef(u, r, "${error} is known in on_error, and in the jobs that it leads to; elsewhere write ${jobs.ID.error}",
 						"no job that has failed leads here, so there is no error")
 				}
 			case r.Source == "output" && (u.in.name == d.scopes.input.name || u.in.name == d.scopes.each.name):
@@ -201,7 +205,7 @@ func (d *decoder) jobNeeds(w *Workflow, j *draft) {
 					j.Before = before.ID
 					need(before.ID)
 				} else {
-					d.wrongRef(u, r, "${output} in an input is the output of the job before it in the list", "there is no job before this one")
+					d.judgeRef(u, r, "${output} in an input is the output of the job before it in the list", "there is no job before this one")
 				}
 			}
 		}
@@ -234,11 +238,11 @@ func (j *draft) before() *Job {
 // mentioned gives the job that a reference ${jobs.X…} means.
 func (d *decoder) mentioned(w *Workflow, u use, r expr.Reference) string {
 	if len(r.Path) == 0 || r.Path[0].Kind != expr.Name {
-		d.wrongRef(u, r, "write ${jobs.ID.output}", "${jobs} needs the id of a job")
+		d.judgeRef(u, r, "write ${jobs.ID.output}", "${jobs} needs the id of a job")
 		return ""
 	}
 	id := r.Path[0].Name
-	if len(d.problems) >= maxProblems {
+	if len(d.problems) >= maxProblems && !d.stored {
 		return ""
 	}
 	if w.Job(id) == nil {
@@ -251,7 +255,7 @@ func (d *decoder) mentioned(w *Workflow, u use, r expr.Reference) string {
 		if !strings.HasPrefix(hint, "did") {
 			hint = fmt.Sprintf("write ${jobs.%s.output.%s}", id, r.Path[1].Name)
 		}
-		d.wrongRef(u, r, hint, "a job has no "+r.Path[1].Name)
+		d.judgeRef(u, r, hint, "a job has no "+r.Path[1].Name)
 	}
 	return id
 }
@@ -280,6 +284,9 @@ func (d *decoder) cycles(w *Workflow) {
 		case open:
 			circle := append(slices.Clone(path[slices.Index(path, id):]), id)
 			j := w.Job(circle[0])
+			if d.stored {
+				w.Broken = "the job " + id + " waits for itself: " + arrows(circle)
+			}
 			d.report(&d.problems, j.Pos, d.jobs[j].n.path, "the job "+id+" waits for itself: "+arrows(circle),
 				"each arrow is a depends_on, a ${jobs.…} or an ${output} in an input")
 			return

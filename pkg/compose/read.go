@@ -26,18 +26,22 @@ const (
 
 // reader turns YAML into nodes.
 type reader struct {
-	file     string
-	lines    []string
-	problems []Problem
-	count    int
-	stack    map[*yaml.Node]bool // anchors that are being expanded
-	full     bool                // maxNodes reached
-	holes    bool                // what stands in the file is not all there: to judge the rest would mislead
+	file      string
+	lines     []string
+	problems  []Problem
+	count     int
+	unbounded bool                // what is stored was within the bounds of its time
+	within    int                 // values
+	stack     map[*yaml.Node]bool // anchors that are being expanded
+	full      bool                // maxNodes reached
+	holes     bool                // what stands in the file is not all there: to judge the rest would mislead
 }
 
 // read parses one file. The node is nil where nothing can be made of it.
 func (r *reader) read(data []byte) *node {
-	if len(data) > maxFileSize {
+	if r.unbounded {
+		r.within = len(data) // without aliases, which it has not, it holds no more values than that
+	} else if len(data) > maxFileSize {
 		r.problem(Pos{File: r.file}, fmt.Sprintf("the file is larger than %d KiB", maxFileSize>>10), "")
 		return nil
 	}
@@ -90,11 +94,11 @@ func (r *reader) node(y *yaml.Node, depth int) *node {
 	}
 	r.count++
 	switch {
-	case r.count > maxNodes:
+	case r.count > max(maxNodes, r.within):
 		r.full, r.holes = true, true
 		r.problem(n.pos, fmt.Sprintf("the file holds more than %d values, aliases counted where they are used", maxNodes), "")
 		return n
-	case depth > maxDepth:
+	case depth > maxDepth && !r.unbounded:
 		r.holes = true
 		r.problem(n.pos, fmt.Sprintf("this is nested more than %d levels deep", maxDepth), "")
 		return n

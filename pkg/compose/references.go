@@ -76,11 +76,11 @@ func (d *Document) workflowIDs() []string {
 func (d *decoder) gatewayRef(doc *Document, u use, r expr.Reference) {
 	parts := []string{"public_url", "public_address", "port", "driver", "status"}
 	if len(r.Path) > 0 && !slices.Contains(parts, r.Path[0].Name) {
-		d.wrongRef(u, r, suggest(r.Path[0].Name, parts), "a gateway has no "+r.Path[0].Name)
+		d.judgeRef(u, r, suggest(r.Path[0].Name, parts), "a gateway has no "+r.Path[0].Name)
 	}
 	port, err := strconv.Atoi(r.Arg)
 	if err != nil || port < 1 || port > 65535 {
-		d.wrongRef(u, r, "write ${gateway:8090.public_url}, with the local port", fmt.Sprintf("%q is not a port", r.Arg))
+		d.judgeRef(u, r, "write ${gateway:8090.public_url}, with the local port", fmt.Sprintf("%q is not a port", r.Arg))
 		return
 	}
 	if doc.Gateway(port) == nil && doc.listenerAt(port, true) == nil {
@@ -97,7 +97,7 @@ func (d *decoder) gatewayRef(doc *Document, u use, r expr.Reference) {
 		case doc.listenerAt(port, false) != nil:
 			hint = "add a gateway for the port, or public_url to the listener"
 		}
-		d.wrongRef(u, r, hint, fmt.Sprintf("there is no gateway for port %d, and no listener on it has a public_url", port))
+		d.judgeRef(u, r, hint, fmt.Sprintf("there is no gateway for port %d, and no listener on it has a public_url", port))
 	}
 }
 
@@ -107,7 +107,7 @@ func (d *decoder) contextRef(u use, r expr.Reference) {
 		parts = append(parts, "run", "job", "attempt")
 	}
 	if len(r.Path) > 0 && !slices.Contains(parts, r.Path[0].Name) {
-		d.wrongRef(u, r, suggest(r.Path[0].Name, parts), "the context has no "+r.Path[0].Name)
+		d.judgeRef(u, r, suggest(r.Path[0].Name, parts), "the context has no "+r.Path[0].Name)
 	}
 }
 
@@ -137,7 +137,7 @@ func (d *decoder) listenerRef(doc *Document, u use, r expr.Reference) {
 		if len(r.Path) > 0 {
 			name = r.Path[0].Name
 		}
-		d.wrongRef(u, r, suggest(name, parts), "a listener has id, url and base_url")
+		d.judgeRef(u, r, suggest(name, parts), "a listener has id, url and base_url")
 		return
 	}
 	if r.Path[0].Name == "id" && r.Arg == "" {
@@ -154,7 +154,7 @@ func (d *decoder) listenerRef(doc *Document, u use, r expr.Reference) {
 			d.needf(u.n.at(r.At), "add the listener", "there is no listener for ${%s}", r.Text)
 			return
 		}
-		d.wrongRef(u, r, suggest(r.Arg, ids), fmt.Sprintf("there is no listener %q", r.Arg))
+		d.judgeRef(u, r, suggest(r.Arg, ids), fmt.Sprintf("there is no listener %q", r.Arg))
 		return
 	}
 	if doc.Listener("") == nil {

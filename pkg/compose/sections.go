@@ -56,7 +56,7 @@ func (d *decoder) entries(in *node, s section) []entry {
 		return nil
 	case many.kind == list:
 		return d.identified(s, many.items)
-	case many.kind == mapping && s.byID && len(many.names) > maxEntries:
+	case many.kind == mapping && s.byID && len(many.names) > maxEntries && !d.stored:
 		d.wrongf(many, "", "there are more than %d %s", maxEntries, s.plural)
 		return nil
 	case many.kind == mapping && s.byID:
@@ -66,7 +66,7 @@ func (d *decoder) entries(in *node, s section) []entry {
 			if d.goodID(s.singular, id, n, n.key) {
 				if inner := n.get("id"); inner.given() {
 					if text, _ := inner.text(); text != id {
-						d.wrongf(inner, "leave it out, or write "+id, "the %s %s has another id within", s.singular, id)
+						d.judgef(inner, "leave it out, or write "+id, "the %s %s has another id within", s.singular, id)
 					}
 				}
 				all = append(all, entry{id, n})
@@ -92,7 +92,7 @@ const maxEntries = 1000
 
 // identified gives each entry of a list its id. The only one needs none.
 func (d *decoder) identified(s section, items []*node) []entry {
-	if len(items) > maxEntries {
+	if len(items) > maxEntries && !d.stored {
 		d.wrongf(items[maxEntries], "", "there are more than %d %s", maxEntries, s.plural)
 		return nil
 	}
@@ -127,6 +127,8 @@ func (d *decoder) goodID(what, id string, n *node, pos Pos) bool {
 	switch {
 	case id == "":
 		message = "is empty"
+	case d.stored:
+		return true
 	case len(id) > 128:
 		message = "is longer than 128 bytes"
 	case strings.IndexFunc(id, func(r rune) bool {

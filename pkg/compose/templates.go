@@ -31,6 +31,7 @@ type scopes struct {
 	whole    scope // a workflow's output
 	hook     scope // the input of on_success and on_failure
 	start    scope // a workflow, before a run of it starts
+	all      scope // of everything
 }
 
 func newScopes() scopes {
@@ -50,10 +51,11 @@ func newScopes() scopes {
 	}
 	run := []string{"input", "jobs", "context", "gateway", "listener"}
 	action := []string{"input", "context", "gateway", "listener"}
+	received := []string{"body", "query", "header", "path", "item", "request"}
 	with := func(base []string, more ...string) []string { return slices.Concat(base, more) }
 	return scopes{
 		env:      of("this field"),
-		received: of("a listener", "body", "query", "header", "path", "item", "request"),
+		received: of("a listener", received...),
 		request:  of("a component's request", action...),
 		response: of("a completion", with(action, "response")...),
 		result:   of("a component's output", with(action, "response", "result")...),
@@ -65,7 +67,17 @@ func newScopes() scopes {
 		whole:    of("a workflow's output", with(run, "output")...),
 		hook:     of("the input of a hook", with(run, "output", "error")...),
 		start:    of("a workflow's concurrency", "input", "context"),
+		all:      of("a file", slices.Concat(run, received, []string{"output", "error", "index", "response", "result"})...),
 	}
+}
+
+// rules are those that a template of the scope is compiled by. Which sources are known where has changed, and may change: of what
+// is stored, the run is asked when it comes there.
+func (d *decoder) rules(in scope) expr.Rules {
+	if d.stored {
+		return d.scopes.all.rules
+	}
+	return in.rules
 }
 
 // use is a template at its place in the file.
@@ -78,23 +90,25 @@ type use struct {
 // template compiles a value and notes its references. It is nil where the value cannot be compiled, which is reported;
 // what it reads beside its mistake is checked all the same.
 func (d *decoder) template(n *node, in scope) *expr.Template {
-	t := d.compile(n, in)
-	var refs []expr.Reference
-	if t != nil {
-		refs = t.References()
-	} else {
-		refs = expr.References(n.any(), in.rules)
-	}
-	if len(refs) > 0 {
+	t, ok := d.compile(n, in)
+	if refs := t.References(); len(refs) > 0 {
 		u := use{n: n, in: in, refs: refs}
 		d.uses = append(d.uses, u)
 		d.all = append(d.all, u)
 	}
+	if !ok {
+		return nil
+	}
 	return t
 }
 
-func (d *decoder) compile(n *node, in scope) *expr.Template {
-	t, problems := expr.Compile(n.any(), in.rules)
+// compile gives the template, and whether it can be used. One that is stored can be: what cannot be read fails whoever needs it.
+func (d *decoder) compile(n *node, in scope) (t *expr.Template, ok bool) {
+	t, problems := expr.Lenient(n.any(), d.rules(in))
+	to := &d.problems
+	if d.stored {
+		to = &d.contained
+	}
 	for _, p := range problems {
 		at := n.at(p.Path)
 		hint := p.Hint
@@ -104,12 +118,9 @@ func (d *decoder) compile(n *node, in scope) *expr.Template {
 		if strings.HasSuffix(p.Message, "is not closed") && d.commented(at) {
 			hint = `put the value in quotes: in YAML a comment begins with " #"`
 		}
-		d.report(&d.problems, d.within(at, p.Offset), at.path, p.Message, hint)
+		d.report(to, d.within(at, p.Offset), at.path, p.Message, hint)
 	}
-	if len(problems) > 0 {
-		return nil
-	}
-	return t
+	return t, len(problems) == 0 || d.stored
 }
 
 // commented tells whether YAML has taken the end of a value without quotes for a comment.
@@ -141,7 +152,14 @@ func (d *decoder) elsewhere(message string, in scope) string {
 	return "${" + name + "} is known in " + strings.Join(where, ", ")
 }
 
-// wrongRef reports a problem at a reference.
+// judgeRef is judgef at a reference: what is not there is null when it is evaluated, or an error then.
+func (d *decoder) judgeRef(u use, r expr.Reference, hint, message string) {
+	if !d.stored {
+		d.wrongRef(u, r, hint, message)
+	}
+}
+
+// wrongRef reports what cannot be carried out, at a reference.
 func (d *decoder) wrongRef(u use, r expr.Reference, hint, message string) {
 	at := u.n.at(r.At)
 	d.report(&d.problems, d.within(at, r.Offset), at.path, message, hint)

@@ -73,6 +73,7 @@ func (d *decoder) readWorkflows(doc *Document, entries []entry) {
 
 func (d *decoder) workflow(e entry) *Workflow {
 	w := &Workflow{Pos: e.n.place()}
+	d.placed[w] = e.n
 	d.uses = nil
 	own, inline := d.inlineJob(e.n)
 	workflowShape().read(d, own, w)
@@ -156,7 +157,7 @@ func (d *decoder) known(doc *Document) {
 		case len(ids) == 0:
 			d.needf(w.n, "", "the file has no workflow, and %s is to be run", w.id)
 		default:
-			d.wrongf(w.n, suggest(w.id, ids), "there is no workflow %q", w.id)
+			d.judgef(w.n, suggest(w.id, ids), "there is no workflow %q", w.id)
 		}
 	}
 }
@@ -177,6 +178,9 @@ func (d *decoder) hooks(doc *Document) {
 				continue
 			}
 			if at := slices.Index(path, h.Workflow); at >= 0 {
+				if d.stored {
+					continue
+				}
 				circle := append(slices.Clone(path[at:]), h.Workflow)
 				d.report(&d.problems, h.Pos, "workflows."+w.ID,
 					fmt.Sprintf("the workflow %s runs itself when it has ended, without end: %s", h.Workflow, arrows(circle)),

@@ -1,5 +1,7 @@
 package expr
 
+import "github.com/switchbackhq/switchback/pkg/fault"
+
 // Template is one compiled value of a compose file: a scalar, text with ${…} in it, a map or a list. It is
 // immutable and may be evaluated by several goroutines at once.
 type Template struct {
@@ -11,20 +13,30 @@ type Template struct {
 
 // Compile reads a decoded YAML value with ${…} in its strings. It gives either a template or all that is wrong.
 func Compile(v any, rules Rules) (*Template, []Problem) {
+	t, problems := Lenient(v, rules)
+	if len(problems) > 0 {
+		return nil, problems
+	}
+	return t, nil
+}
+
+// Lenient is Compile for a value that has to be lived with: there is a template always, with the references as far as they
+// can be told. Evaluating one with problems is an error.
+func Lenient(v any, rules Rules) (*Template, []Problem) {
 	c := &compiler{rules: rules}
 	root := c.value(v, nil)
 	if len(c.problems) > 0 {
-		return nil, c.problems
+		root = broken{c.problems[0]}
 	}
 	_, isConst := root.(constant)
-	return &Template{source: v, root: root, refs: c.refs, literal: isConst}, nil
+	return &Template{source: v, root: root, refs: c.refs, literal: isConst}, c.problems
 }
 
-// References gives the paths that a value reads, as far as they can be told of one that does not compile.
-func References(v any, rules Rules) []Reference {
-	c := &compiler{rules: rules}
-	c.value(v, nil)
-	return references(c.refs)
+// broken is what cannot be compiled.
+type broken struct{ why Problem }
+
+func (n broken) eval(Scope) (any, error) {
+	return nil, fault.New(fault.Unusable, "this cannot be read: "+n.why.Message, n.why.Hint)
 }
 
 func references(from []*Reference) []Reference {

@@ -367,11 +367,15 @@ func TestScopeStaysAsItIs(t *testing.T) {
 
 func TestReferencesOfWhatDoesNotCompile(t *testing.T) {
 	v := map[string]any{"a": "${uper(input.x)} ${output.y}", "b": []any{"${gateway:8090.port} ${nobody.z}", "${input.v as integr}"}}
-	if _, problems := expr.Compile(v, rules); len(problems) != 3 {
+	broken, problems := expr.Lenient(v, rules)
+	if len(problems) != 3 {
 		t.Errorf("problems: %v", problems)
 	}
+	if v, err := broken.Eval(nil); err == nil || !strings.Contains(err.Error(), problems[0].Message) {
+		t.Errorf("it gives %v, %v", v, err)
+	}
 	var got []string
-	for _, r := range expr.References(v, rules) {
+	for _, r := range broken.References() {
 		got = append(got, r.Text)
 	}
 	if diff := cmp.Diff([]string{"output.y", "gateway:8090.port", "input.v"}, got); diff != "" {
