@@ -110,8 +110,8 @@ func (a *activation) end() {
 // adopt takes a run as it is stored.
 func (a *activation) adopt(run *event.Run, rev journal.Revision) error {
 	if run.Version > engine.Version {
-		// A newer runner has written it, and one takes the message when it comes again.
-		return fault.New(fault.Unavailable, fmt.Sprintf("run %s has version %d, and this runner knows %d", run.ID, run.Version, engine.Version), "bring this runner up to date")
+		return fault.Wrap(errNewer, fault.Unavailable,
+			fmt.Sprintf("run %s has version %d, and this runner knows %d", run.ID, run.Version, engine.Version), "bring this runner up to date")
 	}
 	if a.definition == nil || a.definition.hash != run.Definition {
 		def, err := a.defined(run.Definition)

@@ -1,23 +1,36 @@
 package runner
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
+	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
 
+	"golang.org/x/mod/semver"
+
 	"github.com/switchbackhq/switchback/pkg/bus"
 	"github.com/switchbackhq/switchback/pkg/compose"
+	"github.com/switchbackhq/switchback/pkg/fault"
+	"github.com/switchbackhq/switchback/pkg/telemetry"
 	"github.com/switchbackhq/switchback/services/runner/address"
 )
 
 // definition is a document that runs are executed by.
 type definition struct {
-	hash string
-	doc  *compose.Document
+	hash  string
+	doc   *compose.Document
+	newer error // only newer runners can go by it
 }
+
+// errNewer is of what a newer runner has begun: one takes the message when it comes again.
+var errNewer = errors.New("a newer runner has begun it")
+
+func isNewer(err error) bool { return errors.Is(err, errNewer) }
 
 // known says which workflows there are, or the one that was probably meant, for whoever asked for another.
 func (d *definition) known(asked string) string {
@@ -41,14 +54,15 @@ func (d *definition) known(asked string) string {
 type definitions struct {
 	bucket *bus.Bucket
 	getenv func(string) (string, bool)
+	log    *slog.Logger
 	now    atomic.Pointer[definition]
 
 	mu    sync.Mutex
 	older map[string]*definition
 }
 
-func newDefinitions(bucket *bus.Bucket, doc *compose.Document, getenv func(string) (string, bool)) *definitions {
-	d := &definitions{bucket: bucket, getenv: getenv, older: map[string]*definition{}}
+func newDefinitions(bucket *bus.Bucket, doc *compose.Document, getenv func(string) (string, bool), log *slog.Logger) *definitions {
+	d := &definitions{bucket: bucket, getenv: getenv, log: log, older: map[string]*definition{}}
 	d.now.Store(&definition{hash: doc.Hash, doc: doc})
 	return d
 }
@@ -69,11 +83,41 @@ func (d *definitions) replace(ctx context.Context, doc *compose.Document) error 
 
 // publish keeps a document for the runs that begin with it.
 func (d *definitions) publish(ctx context.Context, doc *compose.Document) error {
-	_, err := d.bucket.Create(ctx, doc.Hash, doc.Source, 0)
+	_, err := d.bucket.Create(ctx, doc.Hash, slices.Concat([]byte(storedBy+telemetry.Built().Version+"\n"), doc.Source), 0)
 	if errors.Is(err, bus.ErrConflict) {
 		return nil // the same content, by its hash
 	}
 	return err
+}
+
+// storedBy begins the comment at the head of a stored definition that names the version which took its file.
+const storedBy = "# stored by switchback "
+
+// fromNewer tells whether a definition was stored by a newer version than this one. A version that nobody knows is older than all.
+func fromNewer(source []byte) bool {
+	line, _, _ := bytes.Cut(source, []byte("\n"))
+	by, ok := strings.CutPrefix(string(line), storedBy)
+	v := func(s string) string { return "v" + strings.TrimPrefix(strings.TrimSpace(s), "v") }
+	return ok && semver.Compare(v(by), v(telemetry.Built().Version)) > 0
+}
+
+// read makes a document of what is stored. Whatever has stored it took the file, so nothing in it is judged again. What is not
+// understood is for a newer runner where one has stored it; else it fails the jobs that come to it, and no others.
+func (d *definitions) read(hash string, source []byte) (*definition, error) {
+	doc, err := compose.Stored(source, d.getenv)
+	switch {
+	case err == nil && len(doc.Unread) == 0:
+		return &definition{hash: hash, doc: doc}, nil
+	case fromNewer(source):
+		return &definition{hash: hash, newer: fault.Wrap(errNewer, fault.Unavailable, "this runner cannot read all of the definition "+hash, "bring this runner up to date")}, nil
+	case err != nil:
+		return nil, &poison{err: fmt.Errorf("read the definition %s that the run began with: %w", hash, err)}
+	}
+	for _, p := range doc.Unread {
+		d.log.Warn("a stored definition is not understood here: jobs that need it fail",
+			slog.String("definition", hash), slog.String("at", p.Path), slog.String("problem", p.Message))
+	}
+	return &definition{hash: hash, doc: doc}, nil
 }
 
 // get gives the document with the hash.
@@ -84,7 +128,7 @@ func (d *definitions) get(ctx context.Context, hash string) (*definition, error)
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	if def := d.older[hash]; def != nil {
-		return def, nil
+		return def, def.newer
 	}
 	e, err := d.bucket.Get(ctx, hash)
 	if err != nil {
@@ -94,13 +138,12 @@ func (d *definitions) get(ctx context.Context, hash string) (*definition, error)
 		}
 		return nil, err
 	}
-	doc, err := compose.Parse(e.Value, d.getenv)
+	def, err := d.read(hash, e.Value)
 	if err != nil {
-		return nil, &poison{err: fmt.Errorf("read the definition %s that the run began with: %w", hash, err)}
+		return nil, err
 	}
-	def := &definition{hash: hash, doc: doc}
 	d.older[hash] = def
-	return def, nil
+	return def, def.newer
 }
 
 func (r *Runner) resolver(def *definition) *address.Resolver { return r.book.For(def.doc) }

@@ -16,6 +16,7 @@ type metrics struct {
 	duplicates prometheus.Counter
 	conflicts  prometheus.Counter
 	dead       *prometheus.CounterVec
+	newer      prometheus.Counter
 	overdue    prometheus.Histogram
 	active     prometheus.Gauge
 	invocation *prometheus.HistogramVec
@@ -36,6 +37,7 @@ func newMetrics(reg prometheus.Registerer) *metrics {
 		duplicates: counter("duplicate_requests_total", "Requests for a run that was there already."),
 		conflicts:  counter("save_conflicts_total", "Saves that came second and were done again."),
 		dead:       counters("dead_letters_total", "Messages that could not be processed and lie in the stream DEAD, by their kind.", "kind"),
+		newer:      counter("left_to_newer_total", "Deliveries handed back because a newer runner has begun the run."),
 		overdue: prometheus.NewHistogram(prometheus.HistogramOpts{
 			Namespace: "switchback", Subsystem: "runner", Name: "timeout_delay_seconds",
 			Help:    "How long after its deadline a wait's or timer's end was taken up.",
@@ -56,7 +58,7 @@ func newMetrics(reg prometheus.Registerer) *metrics {
 		m.dead.WithLabelValues(kind)
 	}
 	if reg != nil {
-		reg.MustRegister(m.started, m.ended, m.callbacks, m.timeouts, m.duplicates, m.conflicts, m.active, m.invocation, m.dead, m.overdue)
+		reg.MustRegister(m.started, m.ended, m.callbacks, m.timeouts, m.duplicates, m.conflicts, m.active, m.invocation, m.dead, m.newer, m.overdue)
 	}
 	return m
 }

@@ -152,7 +152,7 @@ func New(cfg Config, deps Deps) *Runner {
 		performer:   action.New(options),
 		servers:     servers,
 		book:        address.New(deps.Getenv, cfg.GatewayWait, cfg.ListenerHost),
-		definitions: newDefinitions(deps.Bus.Bucket(subject.BucketDefinitions), deps.Document, deps.Getenv),
+		definitions: newDefinitions(deps.Bus.Bucket(subject.BucketDefinitions), deps.Document, deps.Getenv, deps.Logger),
 		arrivals:    newArrivals(),
 		orphans:     newOrphans(cfg.OrphanGrace),
 		ready:       make(chan struct{}),
@@ -281,6 +281,9 @@ func (r *Runner) deliver(ctx context.Context, d *bus.Delivery, process func(cont
 	case isPoison(err) && d.Deliveries >= r.cfg.MaxDeliveries:
 		r.giveUp(ctx, d, err)
 	default:
+		if isNewer(err) {
+			r.metrics.newer.Inc()
+		}
 		r.log.Warn("will try again", slog.String("subject", d.Subject), slog.Int("deliveries", d.Deliveries), slog.Any("error", err),
 			telemetry.TraceID(d.Header[subject.HeaderTrace]))
 		r.answered(d, d.Nak(backoff(d.Deliveries)))

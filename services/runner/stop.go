@@ -50,10 +50,13 @@ func (a *activation) defined(hash string) (def *definition, err error) {
 		def, err = a.r.definitions.get(a.ctx, hash)
 		return err
 	})
-	if a.stopping && isPoison(err) {
+	if a.stopping && (isPoison(err) || isNewer(err)) {
 		return nil, nil //nolint:nilnil // it can be done without
 	}
-	return def, err
+	if err != nil {
+		return nil, err
+	}
+	return def, nil
 }
 
 // abandon ends the run whose message is given up: nothing else would. A run whose document cannot be read stays as it

@@ -5,6 +5,7 @@
 package engine
 
 import (
+	"errors"
 	"fmt"
 	"maps"
 	"time"
@@ -63,6 +64,9 @@ func Advance(w World, run *event.Run, ev Event) (*event.Run, []Command, error) {
 			return nil, nil, fmt.Errorf("run %s: its definition has no workflow %q", run.ID, run.Workflow)
 		}
 		workflow = outline(run)
+	}
+	if workflow.Broken != "" && !ends(ev) {
+		return nil, nil, fmt.Errorf("run %s: %s%s", run.ID, cannotRead, workflow.Broken)
 	}
 	s := newStep(w, workflow, run, ev.at())
 	if err := s.take(ev); err != nil {
@@ -156,6 +160,9 @@ func begin(w World, req Requested) (*event.Run, []Command, error) {
 	workflow := w.workflow(req.Request.Workflow)
 	if workflow == nil {
 		return nil, nil, fmt.Errorf("no workflow %q", req.Request.Workflow)
+	}
+	if workflow.Broken != "" {
+		return nil, nil, errors.New(cannotRead + workflow.Broken)
 	}
 	s := newStep(w, workflow, &event.Run{
 		ID:         req.Request.RunID,

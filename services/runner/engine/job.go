@@ -24,6 +24,7 @@ const (
 	CodeGivenUp    = "given_up"          // no runner could carry the run on
 	CodeInput      = "input"             // it is not what the workflow takes
 	CodeLoop       = "max_run_count"     // a job was routed to too often
+	CodeDefinition = "definition"        // what is to be done cannot be read in the stored definition
 )
 
 // InvocationID is an attempt's own id: of its wait, and the Idempotency-Key of its request.
@@ -84,6 +85,10 @@ func (s *step) attempt(def *compose.Job, job *event.Job) {
 
 // begin does what the last attempt at a job is to do.
 func (s *step) begin(def *compose.Job) {
+	if why := s.broken(def); why != "" {
+		s.fail(def, s.job(def.ID), Error{Code: CodeDefinition, Message: cannotRead + why, Permanent: true})
+		return
+	}
 	var err error
 	switch def.Type {
 	case compose.JobDelay:
@@ -104,6 +109,17 @@ func (s *step) begin(def *compose.Job) {
 	if err != nil {
 		s.fail(def, s.job(def.ID), Error{Code: CodeExpression, Message: err.Error(), Permanent: true})
 	}
+}
+
+// cannotRead begins what is told of a definition that another version has stored.
+const cannotRead = "this runner cannot read what is to be done in the definition that the run began with: "
+
+// broken says why a job cannot be begun, where the definition that was stored cannot be read there. Its other jobs can.
+func (s *step) broken(def *compose.Job) string {
+	if action := s.action(def); def.Broken == "" && action != nil {
+		return action.Broken
+	}
+	return def.Broken
 }
 
 // act commands the last attempt's request.
