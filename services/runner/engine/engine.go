@@ -15,7 +15,8 @@ import (
 	"github.com/switchbackhq/switchback/pkg/expr"
 )
 
-// Version is the form of run document that this engine writes.
+// Version is the form of run document that this engine writes. A runner leaves those of a higher version alone: it would drop what
+// it does not know when it saves. See CONTRIBUTING.md for when it is raised.
 const Version = 1
 
 // Limits of an invocation that names none: a wait is never unbounded.
@@ -284,6 +285,7 @@ func (s *step) part() {
 
 // proceed starts what can start, and ends the run when nothing is left.
 func (s *step) proceed() {
+	s.run.Version = Version // it may hold from now on what only this form has
 	if s.run.Status.Ended() || s.run.Queued() {
 		return
 	}

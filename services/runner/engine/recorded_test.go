@@ -237,6 +237,9 @@ func writeRecordings(t *testing.T, version string) {
 	if err == nil {
 		err = os.WriteFile(filepath.Join(dir, "switchback.yaml"), source, 0o600)
 	}
+	if err == nil {
+		err = os.WriteFile(filepath.Join(dir, "form.txt"), []byte(todaysForm().String()), 0o600)
+	}
 	if err != nil {
 		t.Fatal(err)
 	}
