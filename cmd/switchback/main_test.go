@@ -41,6 +41,7 @@ func TestMain(m *testing.M) {
 //	ended NAME CODE          waits for it and wants that exit code
 //	cancel FILE              cancels the first run whose id is in the file
 //	retry FILE               lets the first run whose id is in the file go on
+//	watch NAME FILE          begins to follow the first run whose id is in the file
 func TestScripts(t *testing.T) {
 	testscript.Run(t, testscript.Params{
 		Dir:                 filepath.Join("testdata", "script"),
@@ -62,6 +63,9 @@ func TestScripts(t *testing.T) {
 			},
 			"retry": func(ts *testscript.TestScript, _ bool, args []string) {
 				ts.Check(ts.Exec("switchback", "runs", "retry", runID.FindString(ts.ReadFile(args[0]))))
+			},
+			"watch": func(ts *testscript.TestScript, _ bool, args []string) {
+				begin(ts, args[0], program(ts, []string{"switchback", "runs", "watch", runID.FindString(ts.ReadFile(args[1]))}))
 			},
 			"begin": func(ts *testscript.TestScript, _ bool, args []string) { begin(ts, args[0], program(ts, args[1:])) },
 			"ended": func(ts *testscript.TestScript, _ bool, args []string) {

@@ -43,6 +43,20 @@ type View interface {
 // runner has taken the request, also when ctx ends before the run does. The view sees no large values.
 func (c *Client) Do(ctx context.Context, workflow string, input json.RawMessage, view View) (runID string, run *event.Run, err error) {
 	runID = strings.ToLower(ulid.Make().String())
+	run, err = c.follow(ctx, runID, view, func(ctx context.Context) error { return c.start(ctx, runID, workflow, input) })
+	return runID, run, err
+}
+
+// Watch follows a run that is there to its end, as Do does.
+func (c *Client) Watch(ctx context.Context, runID string, view View) (*event.Run, error) {
+	return c.follow(ctx, runID, view, func(ctx context.Context) error {
+		_, err := c.Run(ctx, runID)
+		return err
+	})
+}
+
+// follow follows a run that is there after begin.
+func (c *Client) follow(ctx context.Context, runID string, view View, begin func(context.Context) error) (*event.Run, error) {
 	f := &follow{notices: make(chan event.Notice, 64), documents: make(chan *event.Run, 1), failed: make(chan error, 1)}
 	ctx, cancel := context.WithCancel(ctx)
 	var watching sync.WaitGroup
@@ -53,20 +67,20 @@ func (c *Client) Do(ctx context.Context, workflow string, input json.RawMessage,
 	// view quicker; the document is the truth, so a notice that finds no room is no loss.
 	stop, err := c.bus.Subscribe(ctx, subject.RunEvents(runID), "", f.notice)
 	if err != nil {
-		return runID, nil, fmt.Errorf("follow run %s: %w", runID, err)
+		return nil, fmt.Errorf("follow run %s: %w", runID, err)
 	}
 	defer stop()
 	watching.Go(func() {
 		f.failed <- c.bus.Bucket(subject.BucketRuns).Watch(ctx, subject.Key(runID), func(e *bus.Entry) { f.document(ctx, e) })
 	})
-	if err := c.start(ctx, runID, workflow, input); err != nil {
-		return runID, nil, err
+	if err := begin(ctx); err != nil {
+		return nil, err
 	}
-	run, err = f.run(ctx, runID, view)
+	run, err := f.run(ctx, runID, view)
 	if err == nil {
 		run, err = c.Whole(ctx, run)
 	}
-	return runID, run, err
+	return run, err
 }
 
 // follow brings the two sources of a run's state together.

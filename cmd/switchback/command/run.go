@@ -20,16 +20,22 @@ type runCommand struct {
 	Input    string   `placeholder:"JSON" help:"Input of the run: a JSON object, @FILE, or - for standard input."`
 	Pairs    []string `name:"set-input" short:"i" sep:"none" placeholder:"K=V" help:"A value of the input, over --input: JSON where it is that, else text. k.l=v goes into an object."`
 	Detach   bool     `short:"d" help:"Print the run's id and do not wait."`
-	Timeout  duration `placeholder:"D" help:"Wait no longer than this, such as 30s. The run goes on; the exit code is 4."`
-	Quiet    bool     `short:"q" help:"Show no progress."`
+	following
 	system
 	format
 }
 
-// Help explains the exit codes.
-func (*runCommand) Help() string {
-	return "The output is printed as JSON, with -o json the whole run document. Exit codes: 0 completed, 1 failed, 3 cancelled, 4 timed out waiting."
+// following are the flags of a command that waits for a run.
+type following struct {
+	Timeout duration `placeholder:"D" help:"Wait no longer than this, such as 30s. The run goes on; the exit code is 4."`
+	Quiet   bool     `short:"q" help:"Show no progress."`
 }
+
+// exits explains the exit codes.
+const exits = "The output is printed as JSON, with -o json the whole run document. Exit codes: 0 completed, 1 failed, 3 cancelled, 4 timed out waiting."
+
+// Help explains the exit codes.
+func (*runCommand) Help() string { return exits }
 
 // Run asks for a run.
 func (r *runCommand) Run(ctx context.Context, s *streams) error {
@@ -45,7 +51,9 @@ func (r *runCommand) Run(ctx context.Context, s *streams) error {
 		if r.Detach {
 			return r.detach(ctx, s, c, workflow, input)
 		}
-		return r.follow(ctx, s, c, workflow, input)
+		return r.follow(ctx, s, r.json(), func(ctx context.Context, view client.View) (string, *event.Run, error) {
+			return c.Do(ctx, workflow, input, view)
+		})
 	})
 }
 
@@ -63,27 +71,28 @@ func (r *runCommand) detach(ctx context.Context, s *streams, c *client.Client, w
 // errWaited is the cause of the end of --timeout.
 var errWaited = errors.New("waited long enough")
 
-func (r *runCommand) follow(ctx context.Context, s *streams, c *client.Client, workflow string, input json.RawMessage) error {
-	if r.Timeout > 0 {
+// follow shows a run until it has ended, and prints what came of it.
+func (f *following) follow(ctx context.Context, s *streams, asJSON bool, do func(context.Context, client.View) (string, *event.Run, error)) error {
+	if f.Timeout > 0 {
 		var cancel context.CancelFunc
-		ctx, cancel = context.WithTimeoutCause(ctx, time.Duration(r.Timeout), errWaited)
+		ctx, cancel = context.WithTimeoutCause(ctx, time.Duration(f.Timeout), errWaited)
 		defer cancel()
 	}
 	var view show.Follower = show.Quiet{}
-	if !r.Quiet {
+	if !f.Quiet {
 		view = show.Follow(s.err)
 	}
-	id, run, err := c.Do(ctx, workflow, input, view)
+	id, run, err := do(ctx, view)
 	view.Close()
-	if run != nil && r.json() {
+	if run != nil && asJSON {
 		if err := show.JSON(s.out, run); err != nil {
 			return err
 		}
 	}
 	if err != nil {
-		return r.unfinished(id, err)
+		return f.unfinished(id, err)
 	}
-	if run.Status == event.StatusCompleted && !r.json() {
+	if run.Status == event.StatusCompleted && !asJSON {
 		output := run.Output
 		if len(output) == 0 {
 			output = json.RawMessage("null")
@@ -94,10 +103,10 @@ func (r *runCommand) follow(ctx context.Context, s *streams, c *client.Client, w
 }
 
 // unfinished tells that the run goes on when only its watching has ended.
-func (r *runCommand) unfinished(id string, err error) error {
-	hint := fmt.Sprintf("the run goes on: see it with `switchback runs show %s`, stop it with `switchback runs cancel %s`", id, id)
+func (f *following) unfinished(id string, err error) error {
+	hint := fmt.Sprintf("the run goes on: follow it with `switchback runs watch %s`, stop it with `switchback runs cancel %s`", id, id)
 	if errors.Is(err, errWaited) {
-		return &exit{exitTimeout, fault.New(fault.Timeout, fmt.Sprintf("run %s has not ended after %s", id, time.Duration(r.Timeout)), hint)}
+		return &exit{exitTimeout, fault.New(fault.Timeout, fmt.Sprintf("run %s has not ended after %s", id, time.Duration(f.Timeout)), hint)}
 	}
 	if signal, ok := errors.AsType[*supervise.SignalError](err); ok {
 		return &exit{signal.ExitCode(), fault.New(fault.Cancelled, "no longer watching run "+id, hint)}

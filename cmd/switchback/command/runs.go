@@ -16,6 +16,7 @@ import (
 type runsCommand struct {
 	List   runsListCommand   `cmd:"" default:"withargs" help:"List runs, the newest first."`
 	Show   runsShowCommand   `cmd:"" help:"Show one run: its jobs, attempts, waits and output."`
+	Watch  runsWatchCommand  `cmd:"" help:"Follow one run to its end, and print its output."`
 	Cancel runsCancelCommand `cmd:"" help:"Cancel a run."`
 	Retry  runsRetryCommand  `cmd:"" help:"Let a run that failed go on with the jobs that did not complete."`
 }
@@ -178,6 +179,26 @@ func (r *runsShowCommand) Run(ctx context.Context, s *streams) error {
 	})
 }
 
+type runsWatchCommand struct {
+	ID string `arg:"" help:"Run to follow."`
+	following
+	system
+	format
+}
+
+// Help explains the exit codes.
+func (*runsWatchCommand) Help() string { return exits }
+
+// Run follows a run that was asked for before.
+func (r *runsWatchCommand) Run(ctx context.Context, s *streams) error {
+	return r.with(ctx, func(c *client.Client) error {
+		return r.follow(ctx, s, r.json(), func(ctx context.Context, view client.View) (string, *event.Run, error) {
+			run, err := c.Watch(ctx, r.ID, view)
+			return r.ID, run, err
+		})
+	})
+}
+
 type runsCancelCommand struct {
 	ID string `arg:"" help:"Run to cancel."`
 	system
@@ -215,7 +236,7 @@ func (r *runsRetryCommand) Run(ctx context.Context, s *streams) error {
 			return err
 		}
 		return r.print(s, run, func() error {
-			fmt.Fprintf(s.out, "Run %s goes on: `switchback runs show %s`\n", show.Clean(run.ID), show.Clean(run.ID))
+			fmt.Fprintf(s.out, "Run %s goes on: `switchback runs watch %s`\n", show.Clean(run.ID), show.Clean(run.ID))
 			return nil
 		})
 	})

@@ -55,10 +55,13 @@ func Run(w io.Writer, run *event.Run, now time.Time) error {
 			}
 		}
 	}
-	section(&b, "Input", run.Input)
-	section(&b, "Output", run.Output)
+	cut := section(&b, "Input", run.Input)
+	cut = section(&b, "Output", run.Output) || cut
 	if run.Error != nil {
-		section(&b, "Error's data", run.Error.Data)
+		cut = section(&b, "Error's data", run.Error.Data) || cut
+	}
+	if cut {
+		b.WriteString("\nNot all of it is shown: -o json has the rest.\n")
 	}
 	if _, err := io.WriteString(w, b.String()); err != nil {
 		return fmt.Errorf("write the run: %w", err)
@@ -120,14 +123,38 @@ func moment(t, now time.Time) string {
 	return t.In(now.Location()).Format(time.DateTime) + " (" + Relative(t, now) + ")"
 }
 
-func section(b *strings.Builder, name string, raw json.RawMessage) {
+// What is shown of a line of a value, and of the value, in bytes: results of many megabytes are for programs.
+const (
+	lineShown  = 4 << 10
+	valueShown = 64 << 10
+)
+
+// section writes a value, and tells whether it was too large to be written whole.
+func section(b *strings.Builder, name string, raw json.RawMessage) (cut bool) {
 	if len(raw) == 0 {
-		return
+		return false
 	}
 	var text bytes.Buffer
 	if json.Indent(&text, raw, "", "  ") != nil {
 		text.Reset()
 		text.Write(raw)
 	}
-	fmt.Fprintf(b, "\n%s\n%s\n", name, readable(text.Bytes()))
+	fmt.Fprintf(b, "\n%s\n", name)
+	rest := readable(text.Bytes())
+	for shown := 0; len(rest) > 0; {
+		if shown >= valueShown {
+			fmt.Fprintf(b, "… %d bytes more\n", len(rest))
+			return true
+		}
+		line, after, _ := bytes.Cut(rest, []byte{'\n'})
+		rest = after
+		if n := len(line); n > lineShown {
+			line, cut = bytes.ToValidUTF8(line[:lineShown], nil), true
+			fmt.Fprintf(b, "%s… %d bytes more\n", line, n-len(line))
+		} else {
+			fmt.Fprintf(b, "%s\n", line)
+		}
+		shown += len(line) + 1
+	}
+	return cut
 }

@@ -7,6 +7,7 @@ import (
 	"strings"
 	"testing"
 	"time"
+	"unicode/utf8"
 
 	"github.com/google/go-cmp/cmp"
 	"github.com/vbauerster/mpb/v8"
@@ -261,6 +262,26 @@ Output
 `
 	if diff := cmp.Diff(want, b.String()); diff != "" {
 		t.Error(diff)
+	}
+}
+
+// A result of many megabytes does not go over somebody's terminal, and what is left out is told.
+func TestRunWithLargeValues(t *testing.T) {
+	run := &event.Run{ID: "r1", Status: event.StatusCompleted}
+	run.Output = json.RawMessage(`{"blob":"` + strings.Repeat("é", 64<<10) + `","n":7}`)
+	run.Input = json.RawMessage(`[` + strings.Repeat(`"a row of many",`, 10_000) + `1]`)
+	var b strings.Builder
+	if err := Run(&b, run, now); err != nil {
+		t.Fatal(err)
+	}
+	got := b.String()
+	if len(got) > 100<<10 || !utf8.ValidString(got) {
+		t.Errorf("%d bytes", len(got))
+	}
+	for _, want := range []string{"é… 126990 bytes more\n  \"n\": 7\n}\n", "\",\n… 124455 bytes more\n", "\nNot all of it is shown: -o json has the rest.\n"} {
+		if !strings.Contains(got, want) {
+			t.Errorf("%q is not in it", want)
+		}
 	}
 }
 
