@@ -52,6 +52,7 @@ type Callback struct {
 	Progress    *expr.Template
 	Error       *expr.Template
 	When        *expr.Template
+	Ignore      *expr.Template // nil: nothing
 	DedupeBy    *expr.Template
 	DedupeFor   time.Duration
 	RateLimit   *Rate
@@ -71,6 +72,7 @@ type Trigger struct {
 	Bulk      bool
 	Item      *expr.Template
 	When      *expr.Template
+	Ignore    *expr.Template // nil: nothing
 	DedupeBy  *expr.Template
 	DedupeFor time.Duration
 	RateLimit *Rate

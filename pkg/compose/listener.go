@@ -75,6 +75,8 @@ func endpointFields[T any](in scope, e func(*T) endpoint) []field[T] {
 		template("item", "The list of items in bulk, else the part of the body that ${item} stands for.", in,
 			func(t *T) **expr.Template { return e(t).item }),
 		template("when", "Requests for which this is false go to the next endpoint on the path.", in, func(t *T) **expr.Template { return e(t).when }),
+		template("ignore", "Requests, or items of bulk, for which this is true are answered, and nothing comes of them.", in,
+			func(t *T) **expr.Template { return e(t).ignore }),
 		part("verify", "How the signature is checked.", verifyShape, func(t *T) **Verify { return e(t).verify }),
 		part("handshake", "The provider's handshake that is answered here.", handshakeShape, func(t *T) **Handshake { return e(t).handshake }),
 		part("respond", "The answer to an accepted request.", respondShape, func(t *T) **Respond { return e(t).respond }),

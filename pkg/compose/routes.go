@@ -86,6 +86,7 @@ type endpoint struct {
 	path, method         *string
 	bulk                 *bool
 	item, when, dedupeBy **expr.Template
+	ignore               **expr.Template
 	dedupeFor            *time.Duration
 	rateLimit            **Rate
 	allowFrom            *[]string
@@ -96,14 +97,14 @@ type endpoint struct {
 
 func callbackEndpoint(c *Callback) endpoint {
 	return endpoint{
-		&c.Pos, &c.Path, &c.Method, &c.Bulk, &c.Item, &c.When, &c.DedupeBy, &c.DedupeFor, &c.RateLimit, &c.AllowFrom,
+		&c.Pos, &c.Path, &c.Method, &c.Bulk, &c.Item, &c.When, &c.DedupeBy, &c.Ignore, &c.DedupeFor, &c.RateLimit, &c.AllowFrom,
 		&c.Verify, &c.Handshake, &c.Respond,
 	}
 }
 
 func triggerEndpoint(t *Trigger) endpoint {
 	return endpoint{
-		&t.Pos, &t.Path, &t.Method, &t.Bulk, &t.Item, &t.When, &t.DedupeBy, &t.DedupeFor, &t.RateLimit, &t.AllowFrom,
+		&t.Pos, &t.Path, &t.Method, &t.Bulk, &t.Item, &t.When, &t.DedupeBy, &t.Ignore, &t.DedupeFor, &t.RateLimit, &t.AllowFrom,
 		&t.Verify, &t.Handshake, &t.Respond,
 	}
 }

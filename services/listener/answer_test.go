@@ -41,6 +41,15 @@ listener:
       identify_by: ${item.id}
       status: ${item.status}
       success_when: [completed]
+    - path: /events
+      identify_by: ${body.id}
+      ignore: ${!(body.type startsWith "job.")}
+      dedupe_by: ${body.event}
+    - path: /mixed
+      bulk: true
+      item: ${body.events}
+      identify_by: ${item.id}
+      ignore: ${item.type == "ping"}
     - path: /tasks/{id}
       method: PUT
       identify_by: ${path.id}
@@ -69,6 +78,15 @@ func TestAnswers(t *testing.T) {
 		{"path", "PUT", "/tasks/x%2Fy", ``, 200, `{"items":[{"id":"x/y","outcome":"succeeded","duplicate":false}]}`},
 		{"query", "GET", "/ping?id=1&id=2", ``, 200, `{"items":[{"id":"2","outcome":"succeeded","duplicate":false}]}`},
 		{"respond", "POST", "/adyen", `{"id":3}`, 201, `[accepted]`},
+		{"not ignored", "POST", "/events", `{"id":1,"event":"e1","type":"job.done"}`, 200, `{"items":[{"id":"1","outcome":"succeeded","duplicate":false}]}`},
+		{"ignored", "POST", "/events", `{"event":"e2","type":"ping"}`, 200, `{"items":[]}`},
+		{"ignore cannot be told", "POST", "/events", `{"id":1,"type":5}`, 422, "unprocessable"},
+		{
+			"bulk ignored in part", "POST", "/mixed", `{"events":[{"type":"ping"},{"id":1},{"type":"ping"}]}`, 200,
+			`{"items":[{"id":"1","outcome":"succeeded","duplicate":false}]}`,
+		},
+		{"bulk ignored", "POST", "/mixed", `{"events":[{"type":"ping"}]}`, 200, `{"items":[]}`},
+		{"bulk ignored, the rest refused", "POST", "/mixed", `{"events":[{"type":"ping"},{}]}`, 422, "unprocessable"},
 		{"malformed", "POST", "/done", `{"task_id":`, 400, "invalid"},
 		{"no id", "POST", "/done", `{}`, 422, "unprocessable"},
 		{"empty id", "POST", "/done", `{"task_id":""}`, 422, "unprocessable"},
@@ -116,8 +134,8 @@ func TestAnswers(t *testing.T) {
 			case r.body != tt.want:
 				t.Errorf("body %s\nwant %s", r.body, tt.want)
 			}
-			if r.status >= 400 && len(f.stored()) != before {
-				t.Error("a refused request was published")
+			if (r.status >= 400 || tt.want == `{"items":[]}`) && len(f.stored()) != before {
+				t.Error("what was refused or ignored was published")
 			}
 			if r.status == 405 && r.header.Get("Allow") != "POST" {
 				t.Errorf("Allow: %q", r.header.Get("Allow"))

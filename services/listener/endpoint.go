@@ -33,6 +33,7 @@ const (
 	accepted verdict = "accepted"
 	progress verdict = "progress" // accepted, and all of it progress
 	partial  verdict = "partial"  // in bulk: some items were refused
+	ignored  verdict = "ignored"  // accepted, and nothing comes of it
 	busy     verdict = "busy"     // no slot in time
 	asked    verdict = "asked"    // OPTIONS and HEAD
 	shaken   verdict = "handshake"
@@ -40,7 +41,7 @@ const (
 
 // verdicts lists all that a request's count may be labelled with.
 func verdicts() []verdict {
-	all := []verdict{accepted, progress, partial, busy, asked, shaken}
+	all := []verdict{accepted, progress, partial, ignored, busy, asked, shaken}
 	for _, c := range []fault.Code{
 		fault.Invalid, fault.Unauthorized, fault.Forbidden, fault.NotFound, fault.Method, fault.TooLarge, fault.Unusable,
 		fault.TooMany, fault.Internal, fault.Unavailable, fault.Timeout,

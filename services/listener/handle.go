@@ -328,10 +328,14 @@ func (s *server) settle(ctx *fasthttp.RequestCtx, j *job) verdict {
 		return s.unavailable(ctx, j, verdict(fault.Unavailable), notStored(away))
 	case refused == nil:
 		s.writeAccepted(ctx, j)
-		if going > 0 && going == taken {
+		switch {
+		case len(j.fates) == 0 && e.Ignores():
+			return ignored
+		case going > 0 && going == taken:
 			return progress
+		default:
+			return accepted
 		}
-		return accepted
 	case !bulk:
 		return s.problem(ctx, j, refused)
 	case taken > 0:

@@ -264,6 +264,7 @@ func TestMetrics(t *testing.T) {
 		s.post("/done", body)
 	}
 	s.post("/many", `{"results":[{"id":1},{}]}`)
+	s.post("/events", `{"type":"ping"}`)
 	s.post("/nowhere", ``)
 	for name, want := range map[string]float64{
 		`requests_total{endpoint="/hooks/done",verdict="accepted"}`:      1,
@@ -272,10 +273,11 @@ func TestMetrics(t *testing.T) {
 		`requests_total{endpoint="/hooks/done",verdict="unprocessable"}`: 1,
 		`requests_total{endpoint="/hooks/done",verdict="invalid"}`:       1,
 		`requests_total{endpoint="/hooks/many",verdict="partial"}`:       1,
+		`requests_total{endpoint="/hooks/events",verdict="ignored"}`:     1,
 		`requests_total{endpoint="",verdict="not_found"}`:                1,
 		`items_total{endpoint="/hooks/done",outcome="succeeded"}`:        1,
 		`publish_seconds{}`:    4,
-		`body_bytes_total{}`:   float64(36 + 15 + 18 + 2 + 1 + 25),
+		`body_bytes_total{}`:   float64(36 + 15 + 18 + 2 + 1 + 25 + 15),
 		`in_flight_requests{}`: 0,
 		`queued_requests{}`:    0,
 	} {

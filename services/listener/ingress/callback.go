@@ -31,11 +31,19 @@ const (
 )
 
 // Callbacks maps a request to callbacks, appended to items, which may be reused storage. The error is the whole
-// request's: its body is unreadable, or it has no list of items in bulk. What is wrong with one item is in the item.
+// request's: its body is unreadable, or it has no list of items in bulk. What is wrong with one item is in the item. What
+// the endpoint ignores gives none.
 func (e *Endpoint) Callbacks(r *Request, items []Item) ([]Item, error) {
 	budget := maxMapped * r.MaxBody
 	err := e.items(r, func(i int) {
-		it := e.callback(r, i)
+		ignored, err := e.ignores(r)
+		if ignored {
+			return
+		}
+		it := Item{Err: err}
+		if err == nil {
+			it = e.callback(r, i)
+		}
 		if budget -= int64(len(it.Callback.Result)); budget < 0 && it.Err == nil {
 			it = Item{Callback: event.Callback{ID: it.Callback.ID}, Err: fault.New(fault.TooLarge,
 				"the results of this request are too large together", "send fewer items at once, or map less of the body into result")}

@@ -19,8 +19,10 @@ type Endpoint struct {
 
 	scope string // tells its delivery ids from those of other endpoints
 	when  *projection
-	bulk  bool
-	item  *projection
+	// ignore is true for what is answered as all else, and is not for us.
+	ignore *projection
+	bulk   bool
+	item   *projection
 
 	dedupe *projection
 
@@ -33,7 +35,7 @@ type Endpoint struct {
 func NewCallback(listener string, c *compose.Callback) *Endpoint {
 	return &Endpoint{
 		Path: c.Path, Method: c.Method, Callback: c, scope: listener + " " + c.Method + " " + c.Path,
-		when: newProjection(c.When), bulk: c.Bulk, item: newProjection(c.Item),
+		when: newProjection(c.When), ignore: newProjection(c.Ignore), bulk: c.Bulk, item: newProjection(c.Item),
 		identify: newProjection(c.IdentifyBy), status: newProjection(c.Status).expecting(c.SuccessWhen, c.FailWhen), result: newProjection(c.Result),
 		progress: newProjection(c.Progress), failure: newProjection(c.Error), dedupe: newProjection(c.DedupeBy),
 	}
@@ -47,7 +49,7 @@ func NewTrigger(listener string, t *compose.Trigger) *Endpoint {
 	}
 	return &Endpoint{
 		Path: t.Path, Method: t.Method, Trigger: t, scope: listener + " " + t.Method + " " + t.Path,
-		when: newProjection(t.When), bulk: t.Bulk, item: newProjection(t.Item),
+		when: newProjection(t.When), ignore: newProjection(t.Ignore), bulk: t.Bulk, item: newProjection(t.Item),
 		dedupe: newProjection(t.DedupeBy), workflow: newProjection(workflow), input: newProjection(t.Input),
 	}
 }
@@ -60,9 +62,25 @@ func (e *Endpoint) Takes(r *Request) (bool, error) {
 	if err := r.Read(); err != nil {
 		return false, err
 	}
-	v, err := e.when.value(r)
+	return e.when.holds(r, "when")
+}
+
+// Ignores tells whether the endpoint has an ignore.
+func (e *Endpoint) Ignores() bool { return e.ignore != nil }
+
+// ignores tells whether the request, or the item of it, is not for us.
+func (e *Endpoint) ignores(r *Request) (bool, error) {
+	if e.ignore == nil {
+		return false, nil
+	}
+	return e.ignore.holds(r, "ignore")
+}
+
+// holds evaluates the condition of a field.
+func (p *projection) holds(r *Request, field string) (bool, error) {
+	v, err := p.value(r)
 	if err != nil {
-		return false, unusable("when", err)
+		return false, unusable(field, err)
 	}
 	switch v := v.(type) {
 	case nil:

@@ -13,12 +13,19 @@ type RunItem struct {
 	Err     error            // a fault.Unusable or fault.TooLarge
 }
 
-// Runs maps a request to run requests. The error is the whole request's, as in Callbacks.
+// Runs maps a request to run requests. The error is the whole request's, and what is ignored gives none, as in Callbacks.
 func (e *Endpoint) Runs(r *Request) ([]RunItem, error) {
 	var items []RunItem
 	budget := maxMapped * r.MaxBody
 	err := e.items(r, func(i int) {
-		it := e.run(r, i)
+		ignored, err := e.ignores(r)
+		if ignored {
+			return
+		}
+		it := RunItem{Err: err}
+		if err == nil {
+			it = e.run(r, i)
+		}
 		if budget -= int64(len(it.Request.Input)); budget < 0 && it.Err == nil {
 			it.Err = fault.New(fault.TooLarge, "the inputs of this request are too large together", "send fewer items at once")
 		}

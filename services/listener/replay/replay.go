@@ -70,6 +70,8 @@ func Map(r *event.Received, o Options) (*Replay, error) {
 		return nil, fmt.Errorf("map request %d: %w", r.Seq, err)
 	}
 	switch {
+	case len(out.Items) == 0 && e.Ignores():
+		return nil, fault.New(fault.Conflict, fmt.Sprintf("the endpoint ignores request %d", r.Seq), "change its ignore; --id ID gives a callback to whoever waits for ID all the same")
 	case o.Item != nil && (*o.Item < 0 || *o.Item >= len(out.Items)):
 		return nil, fault.New(fault.NotFound, fmt.Sprintf("the request gives %d items: there is no item %d", len(out.Items), *o.Item), "items are counted from 0")
 	case o.Item != nil:
@@ -120,14 +122,14 @@ func choose(l *compose.Listener, r *ingress.Request, id string) (*endpoint, erro
 		own := *c
 		own.DedupeBy = nil // a replay is a delivery of its own
 		if id != "" {
-			own.IdentifyBy = expr.Literal(id)
+			own.IdentifyBy, own.Ignore = expr.Literal(id), nil
 		}
-		add(ingress.NewCallback(l.ID, &own), own.When, own.Item, own.IdentifyBy, own.Status, own.Result, own.Progress, own.Error)
+		add(ingress.NewCallback(l.ID, &own), own.When, own.Ignore, own.Item, own.IdentifyBy, own.Status, own.Result, own.Progress, own.Error)
 	}
 	for _, t := range l.Triggers {
 		own := *t
 		own.DedupeBy = nil
-		add(ingress.NewTrigger(l.ID, &own), own.When, own.Item, own.Workflow, own.Input)
+		add(ingress.NewTrigger(l.ID, &own), own.When, own.Ignore, own.Item, own.Workflow, own.Input)
 	}
 	m := ingress.NewRouter(order).Match(r.Method, r.Path, nil)
 	r.Params = m.Params

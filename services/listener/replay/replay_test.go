@@ -27,9 +27,11 @@ listeners:
       - {path: /bulk, bulk: true, item: "${body.list}", identify_by: "${item.id}", result: "${item.v}"}
       - {path: /both, when: "${header.kind == 'a'}", identify_by: a, result: "${request}"}
       - {path: /both, when: "${header.kind == 'b'}", identify_by: b, result: "${env.REGION}"}
+      - {path: /events, ignore: "${body.type == 'ping'}", identify_by: "${body.id}"}
       - {path: /secret, identify_by: "${query.api_key}", result: "${header}"}
       - {path: /form, identify_by: "${body.id}", result: "${body.tags[*]}"}
   - {id: start, type: http-trigger, path: /start, workflow: "${body.flow}", input: {a: "${body.a}"}}
+  - {id: push, type: http-trigger, port: 8092, path: /push, workflow: v, ignore: "${body.ref != 'main'}"}
 component: {type: logger, message: x}
 workflows: {w: {job: {}}, v: {job: {}}}
 `
@@ -126,8 +128,14 @@ func TestMap(t *testing.T) {
 		"the second by its when": {
 			record: record("in", "/in/both", `{}`, func(r *event.Received) { r.Header["Kind"] = []string{"b"} }), want: []string{`b succeeded "north"`},
 		},
-		"no when holds": {record: record("in", "/in/both", `{}`, nil), err: "none of their conditions (when) holds", code: fault.NotFound},
-		"run":           {record: record("start", "/start", `{"flow":"v","a":1}`, nil), want: []string{`run v {"a":1}`}},
+		"no when holds":     {record: record("in", "/in/both", `{}`, nil), err: "none of their conditions (when) holds", code: fault.NotFound},
+		"run":               {record: record("start", "/start", `{"flow":"v","a":1}`, nil), want: []string{`run v {"a":1}`}},
+		"a run ignored":     {record: record("push", "/push", `{"ref":"other"}`, nil), err: "the endpoint ignores request 7", code: fault.Conflict},
+		"a run not ignored": {record: record("push", "/push", `{"ref":"main"}`, nil), want: []string{`run v {"ref":"main"}`}},
+		"ignored":           {record: record("in", "/in/events", `{"id":1,"type":"ping"}`, nil), err: "the endpoint ignores request 7", code: fault.Conflict},
+		"ignored, for another id": {
+			record: record("in", "/in/events", `{"type":"ping"}`, nil), options: replay.Options{ID: "mine"}, want: []string{`mine succeeded {"type":"ping"}`},
+		},
 		"an id for a run": {
 			record: record("start", "/start", `{"flow":"v"}`, nil), options: replay.Options{ID: "x"}, err: "no run waits for it", code: fault.Usage,
 		},
