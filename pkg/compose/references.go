@@ -2,6 +2,7 @@ package compose
 
 import (
 	"fmt"
+	"net/url"
 	"slices"
 	"strconv"
 	"strings"
@@ -78,6 +79,13 @@ func (d *decoder) gatewayRef(doc *Document, u use, r expr.Reference) {
 	if len(r.Path) > 0 && !slices.Contains(parts, r.Path[0].Name) {
 		d.judgeRef(u, r, suggest(r.Path[0].Name, parts), "a gateway has no "+r.Path[0].Name)
 	}
+	if len(r.Path) == 1 && r.Path[0].Name == "public_url" {
+		for _, l := range doc.Listeners {
+			if strconv.Itoa(l.Port) == r.Arg {
+				d.withoutBasePath(u, r, l)
+			}
+		}
+	}
 	port, err := strconv.Atoi(r.Arg)
 	if err != nil || port < 1 || port > 65535 {
 		d.judgeRef(u, r, "write ${gateway:8090.public_url}, with the local port", fmt.Sprintf("%q is not a port", r.Arg))
@@ -143,6 +151,9 @@ func (d *decoder) listenerRef(doc *Document, u use, r expr.Reference) {
 	if r.Path[0].Name == "id" && r.Arg == "" {
 		return
 	}
+	if l := doc.Listener(r.Arg); l != nil && r.Path[0].Name == "base_url" {
+		d.withoutBasePath(u, r, l)
+	}
 	if r.Arg != "" {
 		var ids []string
 		for _, l := range doc.Listeners {
@@ -159,5 +170,19 @@ func (d *decoder) listenerRef(doc *Document, u use, r expr.Reference) {
 	}
 	if doc.Listener("") == nil {
 		d.needf(u.n.at(r.At), "add a listener with a callback", "there is no callback listener for ${%s}", r.Text)
+	}
+}
+
+// withoutBasePath finds an address of a listener's callback that lacks the listener's base_path: a service that is told it
+// gets 404, and the run sleeps until its deadline.
+func (d *decoder) withoutBasePath(u use, r expr.Reference, l *Listener) {
+	if l.BasePath == "" || !strings.HasPrefix(r.Follow, "/") || l.callbackAt(r.Follow) != nil {
+		return
+	}
+	if public, err := url.Parse(l.PublicURL); err != nil || public.Path != "" {
+		return // a proxy is between, and may do what it likes with paths
+	}
+	if c := l.callbackAt(l.BasePath + r.Follow); c != nil {
+		d.wrongRef(u, r, fmt.Sprintf("write ${%s}%s", r.Text, c.Path), "this is no callback's address: the listener's base_path is missing")
 	}
 }

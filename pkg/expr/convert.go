@@ -6,6 +6,7 @@ import (
 	"errors"
 	"maps"
 	"math"
+	"net/url"
 	"strconv"
 	"strings"
 	"time"
@@ -25,6 +26,7 @@ const (
 	asBoolean conversion = "boolean"
 	asJSON    conversion = "json"
 	asBase64  conversion = "base64"
+	asURL     conversion = "url" // escaped for a place within one
 )
 
 // conversions holds every conversion, with the words that other languages have for it.
@@ -35,6 +37,7 @@ var conversions = map[conversion][]string{
 	asBoolean: {"bool"},
 	asJSON:    {"object", "list", "map", "array"},
 	asBase64:  {"b64"},
+	asURL:     {"uri", "urlencoded", "escaped"},
 }
 
 func (c conversion) known() bool {
@@ -93,6 +96,9 @@ func convert(v any, to conversion) (any, error) {
 		return value.Text(v), nil
 	case asBase64:
 		return base64.StdEncoding.EncodeToString([]byte(value.Text(v))), nil
+	case asURL:
+		// What a query escapes is all that a path must, and a blank is %20 in both.
+		return strings.ReplaceAll(url.QueryEscape(value.Text(v)), "+", "%20"), nil
 	case asJSON:
 		s, ok := v.(string)
 		if !ok {

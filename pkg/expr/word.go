@@ -32,6 +32,10 @@ func (x *scanner) word(i int) int {
 		return x.operator(i, len(w))
 	}
 	switch {
+	case w == "as" && x.ended:
+		x.fail(i, "as stands behind all of a ${…}, not within it",
+			"write ${ ${… as json}.name }, or call a function: fromJSON(…), int(…), float(…), string(…), toBase64(…)")
+		return -1
 	case x.locals[w]:
 		x.copy(i, end)
 		x.ended = true

@@ -112,15 +112,18 @@ func (s *server) finish(ctx *fasthttp.RequestCtx, j *job, v verdict) {
 	}
 }
 
-// tell logs a request: loudly when we could not do what was asked, though not for each of a storm of them.
+// tell logs a request: loudly when we could not do what was asked, though not for each of a storm of them. Requests that no
+// endpoint takes leave no record, so that one now and then is told here: it may be a provider with a wrong address.
 func (s *server) tell(ctx *fasthttp.RequestCtx, j *job, v verdict) {
 	status := ctx.Response.StatusCode()
 	level := slog.LevelDebug
 	switch {
 	case status >= 500:
 		s.storm.Do(func() { level = slog.LevelWarn })
-	case status >= 400 && j.endpoint != s.elsewhere:
-		level = slog.LevelInfo // not for every scanner that tries paths
+	case status >= 400 && j.endpoint == s.elsewhere:
+		s.strays.Do(func() { level = slog.LevelInfo }) // not for every scanner that tries paths
+	case status >= 400:
+		level = slog.LevelInfo
 	}
 	if !s.log.Enabled(s.working, level) {
 		return

@@ -383,3 +383,21 @@ func TestManyAtOnce(t *testing.T) {
 		t.Errorf("%d stored", len(seen))
 	}
 }
+
+// A provider that calls an address which is not there leaves no record, so the log tells of it, though not each time.
+func TestStraysAreTold(t *testing.T) {
+	s := start(t, hooks, &fake{}, listener.Config{})
+	const strays = 20
+	for range strays {
+		s.post("/nowhere", `{}`)
+	}
+	told := 0
+	for line := range strings.Lines(s.logs.String()) {
+		if strings.Contains(line, `"level":"INFO","msg":"request"`) && strings.Contains(line, `"path":"/hooks/nowhere","status":404`) {
+			told++
+		}
+	}
+	if told == 0 || told == strays {
+		t.Errorf("%d of %d are told:\n%s", told, strays, s.logs)
+	}
+}

@@ -49,6 +49,7 @@ type server struct {
 	working context.Context //nolint:containedctx // what requests work with; fasthttp's handlers get none
 	jobs    sync.Pool       // of *job
 	storm   rate.Sometimes  // of requests that we fail
+	strays  rate.Sometimes  // that no endpoint takes
 
 	inFlight prometheus.Gauge
 	bytes    prometheus.Counter
@@ -60,6 +61,7 @@ func newServer(c Config, d Deps, m *metrics, of *Listener, l *compose.Listener) 
 		conf: l, config: c, bus: d.Bus, getenv: d.Getenv, log: d.Logger.With(slog.String("listener", l.ID)), metrics: m, tracer: d.Tracer,
 		elsewhere: newEndpoint(m, l.ID, ""),
 		gateways:  of.gateways, store: d.Store, maxBody: l.MaxBodySize, storm: rate.Sometimes{First: 10, Interval: time.Second},
+		strays:   rate.Sometimes{First: 1, Interval: 10 * time.Second},
 		gate:     newGate(l.MaxConcurrentCount, c.QueueLength, c.QueueTimeout),
 		inFlight: m.inFlight.WithLabelValues(l.ID), bytes: m.bytes.WithLabelValues(l.ID), publish: m.publish.WithLabelValues(l.ID),
 	}
