@@ -130,6 +130,7 @@ func (d *decoder) finish(layers []*node, environ, set []string) (*Document, erro
 	if d.holes || len(layers) == 0 {
 		return nil, d.invalid()
 	}
+	d.apart(layers)
 	root, err := merge(layers)
 	if err != nil {
 		return nil, err

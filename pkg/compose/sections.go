@@ -30,6 +30,27 @@ func plurals() map[string]section {
 	return all
 }
 
+// apart finds things of different ids that are each written in the singular in files of their own. Merged they would be one
+// thing, with the id of the last.
+func (d *decoder) apart(layers []*node) {
+	for _, s := range sections() {
+		var first string
+		for _, l := range layers {
+			at := l.get(s.singular).get("id")
+			id, ok := at.text()
+			switch {
+			case !ok || id == first:
+			case first == "":
+				first = id
+			case s.byID:
+				d.wrongf(at, "write "+s.plural+": in each file, as a mapping by id", "the %s %s would be laid over the %s %s of another file", s.singular, id, s.singular, first)
+			default:
+				d.wrongf(at, "write "+s.plural+": in one of the files, with all of them", "the %s %s would be laid over the %s %s of another file", s.singular, id, s.singular, first)
+			}
+		}
+	}
+}
+
 // entry is one thing of a section with the id that it goes by.
 type entry struct {
 	id string
