@@ -143,10 +143,10 @@ func typed(kind string, v any, from *node) any {
 	return v // which does not fit, and is told so
 }
 
-// Check holds a value against what is declared: "must be of type integer".
+// Check holds a value against what is declared: "must be of type integer, and is a text".
 func (i *Input) Check(v any) error {
 	if i.Type != "" && i.Type != "any" && !isType(i.Type, v) {
-		return fmt.Errorf("must be of type %s", i.Type)
+		return fmt.Errorf("must be of type %s, and is %s", i.Type, expr.KindOf(v))
 	}
 	if i.Enum != nil && !slices.ContainsFunc(i.Enum, func(e any) bool { return value.Equal(e, v) || value.Text(e) == value.Text(v) }) {
 		allowed := make([]string, len(i.Enum))

@@ -196,7 +196,7 @@ workflows:
 	t.Run("a child that is refused fails its parent", func(t *testing.T) {
 		b.ask("parent", "q", `{"n":"seven"}`)
 		run := b.status("q", event.StatusFailed)
-		if run.Error == nil || !strings.Contains(run.Error.Message, "input n must be of type integer") {
+		if run.Error == nil || !strings.Contains(run.Error.Message, "input n must be of type integer, and is ") {
 			t.Errorf("error: %+v", run.Error)
 		}
 	})
