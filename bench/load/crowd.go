@@ -4,8 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"strconv"
-	"strings"
 	"sync"
 	"time"
 
@@ -81,11 +79,12 @@ func (g *Generator) Ask(more int, _ *struct{}) error {
 		if err := g.acquire(c); err != nil {
 			return err
 		}
+		id := runID(c.runs.Prefix, int64(n))
 		m := &nats.Msg{
 			Subject: request, Reply: c.inbox + ".ack", Data: input,
 			Header: nats.Header{
-				nats.MsgIdHdr:         {c.runs.Prefix + "-" + strconv.Itoa(n)},
-				subject.HeaderRunID:   {c.runs.Prefix + "-" + strconv.Itoa(n)},
+				nats.MsgIdHdr:         {id},
+				subject.HeaderRunID:   {id},
 				subject.HeaderReplyTo: {c.inbox + ".end"},
 			},
 		}
@@ -165,14 +164,13 @@ func (c *crowd) acknowledged(m *nats.Msg) {
 // end counts the end of a run.
 func (c *crowd) end(m *nats.Msg) {
 	run, err := readEndedRun(m.Data)
-	number, found := strings.CutPrefix(run.ID, c.runs.Prefix+"-")
-	n, err2 := strconv.Atoi(number)
+	n, ours := runNumber(c.runs.Prefix, run.ID)
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if err != nil && c.err == nil {
 		c.err = err
 	}
-	if err != nil || err2 != nil || !found || n < 0 || n >= len(c.ended) || c.ended[n] {
+	if err != nil || !ours || n >= int64(len(c.ended)) || c.ended[n] {
 		return
 	}
 	now := time.Now()

@@ -181,3 +181,23 @@ func TestPoster(t *testing.T) {
 		t.Errorf("posted %s", got)
 	}
 }
+
+func TestRunIDs(t *testing.T) {
+	seen := map[string]bool{}
+	for _, prefix := range []string{"bench", "parked", "probe"} {
+		for _, n := range []int64{0, 1, 4711, 1 << 40} {
+			id := runID(prefix, n)
+			got, ok := runNumber(prefix, id)
+			if got != n || !ok || seen[id] {
+				t.Errorf("%s %d: %s is read as %d, %t", prefix, n, id, got, ok)
+			}
+			seen[id] = true
+			if _, ok := runNumber("other", id); ok {
+				t.Errorf("%s is taken for another load's", id)
+			}
+		}
+	}
+	if _, ok := runNumber("bench", "bench-12"); ok {
+		t.Error("bench-12 is no ULID")
+	}
+}

@@ -3,6 +3,7 @@ package load
 import (
 	"bytes"
 	"context"
+	"encoding/binary"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -11,6 +12,7 @@ import (
 	"time"
 
 	"github.com/nats-io/nats.go"
+	"github.com/oklog/ulid/v2"
 
 	"github.com/switchbackhq/switchback/bench/mock"
 	"github.com/switchbackhq/switchback/pkg/subject"
@@ -132,10 +134,10 @@ func refused(ack *nats.Msg) bool {
 }
 
 func (a *asker) do(ctx context.Context, n int64) (time.Duration, error) {
-	id := fmt.Sprintf("%s-%0*d", a.prefix, idDigits, n)
+	id := runID(a.prefix, n)
 	m := &nats.Msg{
 		Subject: a.request, Reply: a.inbox + ".ack." + a.slot, Data: a.input,
-		// With a message id, as the command line asks: the stream tells a doubled request, and the run need not be saved to.
+		// Both ids as the command line makes them: the stream tells a doubled request, and the run need not be saved to.
 		Header: nats.Header{nats.MsgIdHdr: {id}, subject.HeaderRunID: {id}, subject.HeaderReplyTo: {a.inbox + ".end." + a.slot}},
 	}
 	if err := a.nc.PublishMsg(m); err != nil {
@@ -163,6 +165,21 @@ func (a *asker) do(ctx context.Context, n int64) (time.Duration, error) {
 }
 
 func (a *asker) close() error { return nil }
+
+// runID is a ULID of its own for each number of a load: the id of a run that nobody else names.
+func runID(prefix string, n int64) string {
+	var id ulid.ULID
+	copy(id[:8], prefix)
+	binary.BigEndian.PutUint64(id[8:], uint64(n))
+	return id.String()
+}
+
+// runNumber is the number in such an id.
+func runNumber(prefix, id string) (n int64, ok bool) {
+	u, err := ulid.ParseStrict(id)
+	n = int64(binary.BigEndian.Uint64(u[8:]))
+	return n, err == nil && id == runID(prefix, n)
+}
 
 func (a *askers) workers() []worker {
 	workers := make([]worker, len(a.slots))
