@@ -18,12 +18,11 @@ import (
 	"github.com/switchbackhq/switchback/pkg/fault"
 )
 
-// State is what there is of an item of the layout.
+// State is what there is of an item of the layout; empty where no server was asked.
 type State string
 
 // The states.
 const (
-	Unknown State = ""
 	Missing State = "missing"
 	There   State = "there"
 	Differs State = "differs" // it is there, with other settings

@@ -89,11 +89,6 @@ func (c *Client) Whole(ctx context.Context, run *event.Run) (*event.Run, error) 
 	return whole, err
 }
 
-func unreadable(e *bus.Entry, err error) error {
-	return fault.Wrap(err, fault.Internal, "the document of run "+e.Key+" cannot be read",
-		"this switchback may be older than the one that wrote it: compare `switchback version`")
-}
-
 // Cancel asks for a run to be cancelled and gives its document.
 func (c *Client) Cancel(ctx context.Context, id string) (*event.Run, error) {
 	if _, err := c.Run(ctx, id); err != nil {

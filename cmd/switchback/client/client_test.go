@@ -273,3 +273,12 @@ func TestWaits(t *testing.T) {
 		}
 	}
 }
+
+// TestAnEntryOfAnotherClient in the bucket of gateways is named as what it is.
+func TestAnEntryOfAnotherClient(t *testing.T) {
+	h := newHouse(t)
+	h.put(subject.BucketGateways, "8090", "no status")
+	if _, err := h.Gateways(t.Context()); err == nil || !strings.Contains(err.Error(), "the status of the gateway on port 8090 cannot be read") {
+		t.Error(err)
+	}
+}

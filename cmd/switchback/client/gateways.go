@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/switchbackhq/switchback/pkg/event"
+	"github.com/switchbackhq/switchback/pkg/fault"
 	"github.com/switchbackhq/switchback/pkg/subject"
 )
 
@@ -29,7 +30,7 @@ func (c *Client) Gateways(ctx context.Context) ([]Gateway, error) {
 		}
 		s := Gateway{SeenAt: e.Time}
 		if err := json.Unmarshal(e.Value, &s); err != nil {
-			return nil, unreadable(e, err)
+			return nil, fault.Wrap(err, fault.Internal, "the status of the gateway on port "+e.Key+" cannot be read", "look at it with `nats kv get gateways "+e.Key+"`")
 		}
 		all = append(all, s)
 	}

@@ -58,7 +58,10 @@ func (c *Client) Runs(ctx context.Context, filter Filter, f func(run *event.Run)
 		}
 		var h head
 		if err := json.Unmarshal(e.Value, &h); err != nil {
-			broken.add(e.Key, unreadable(e, err))
+			if _, said := bus.DecodeRun(e.Key, e.Value); said != nil { // as everywhere
+				err = said
+			}
+			broken.add(e.Key, err)
 			continue
 		}
 		if !filter.match(h) {

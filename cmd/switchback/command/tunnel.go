@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"net"
 	"os"
 	"strconv"
 	"strings"
@@ -112,14 +113,14 @@ func (t *tunnelCommand) connection() (map[string]any, error) {
 		return nil, fault.New(fault.Usage, "--ssh "+quote(t.SSH)+" is not USER@HOST or USER@HOST:PORT", "write --ssh me@example.com")
 	}
 	connection := map[string]any{}
-	if name, port, ok := strings.Cut(host, ":"); ok {
+	if name, port, err := net.SplitHostPort(host); err == nil { // else there is no port
 		number, err := strconv.Atoi(port)
 		if err != nil {
 			return nil, fault.New(fault.Usage, "--ssh "+quote(t.SSH)+": "+quote(port)+" is no port", "write --ssh me@example.com:2222")
 		}
 		host, connection["port"] = name, number
 	}
-	connection["host"] = host
+	connection["host"] = strings.Trim(host, "[]")
 	auth := map[string]any{"type": "agent", "username": user}
 	if t.Key != "" {
 		auth["type"], auth["keyfile"] = "keyfile", t.Key

@@ -77,7 +77,7 @@ func row(id string, j *event.Job, now time.Time) Row {
 	}
 	if !j.Status.Ended() {
 		var message string
-		if r.Percent, r.Known, message = Progress(j.Progress); message != "" {
+		if r.Percent, r.Known, message = readProgress(j.Progress); message != "" {
 			r.Text = message + ", " + r.Text
 		}
 	}
@@ -98,7 +98,7 @@ func sleeping(a *event.Attempt, now time.Time) string {
 	case !a.Due.IsZero() && a.Polls > 0:
 		return polled(a.Polls-1) + Relative(a.Due, now)
 	case !a.Due.IsZero():
-		return "waiting until " + Clock(a.Due, now)
+		return "waiting until " + clock(a.Due, now)
 	default:
 		return "waiting"
 	}
@@ -120,7 +120,7 @@ func polled(times int) string {
 func waiting(w *event.WaitState, now time.Time) string {
 	text := "waiting"
 	if !w.Deadline.IsZero() {
-		text += " until " + Clock(w.Deadline, now)
+		text += " until " + clock(w.Deadline, now)
 	}
 	return text + " for " + Clean(w.ID)
 }
@@ -151,9 +151,9 @@ func last(j *event.Job) *event.Attempt {
 	return j.Attempts[len(j.Attempts)-1]
 }
 
-// Progress reads what a progress callback left: a number from 0 to 100, or an object with percent and message.
+// readProgress reads what a progress callback left: a number from 0 to 100, or an object with percent and message.
 // What is neither says that there is progress and not how much.
-func Progress(raw json.RawMessage) (percent float64, known bool, message string) {
+func readProgress(raw json.RawMessage) (percent float64, known bool, message string) {
 	raw = bytes.TrimSpace(raw)
 	if len(raw) == 0 {
 		return 0, false, ""
@@ -197,7 +197,7 @@ func (r Row) Line(nameWidth, width, frame int, color bool) string {
 	took := "  " + Took(r.Took)
 	text := r.Text
 	if r.Known {
-		text = Bar(r.Percent) + "  " + text
+		text = bar(r.Percent) + "  " + text
 	}
 	// The mark is one column wide, whatever colour codes surround it.
 	text = name + text
@@ -211,8 +211,8 @@ func (r Row) Line(nameWidth, width, frame int, color bool) string {
 	return head + text + took
 }
 
-// Bar draws a percentage: ━━━━━───────────────  25%.
-func Bar(percent float64) string {
+// bar draws a percentage: ━━━━━───────────────  25%.
+func bar(percent float64) string {
 	full := int(percent / 100 * barWidth)
 	return strings.Repeat("━", full) + strings.Repeat("─", barWidth-full) + fmt.Sprintf(" %3.0f%%", math.Floor(percent))
 }

@@ -25,14 +25,14 @@ type Follower interface {
 
 // Follow gives a live view where w is a terminal, else plain lines.
 func Follow(w io.Writer) Follower {
-	if f, ok := w.(*os.File); ok && Terminal(f) {
+	if f, ok := w.(*os.File); ok && terminal(f) {
 		return newLive(f)
 	}
 	return &plainFollower{w: w}
 }
 
-// Terminal tells whether f is one that can move its cursor, and knows how wide it is.
-func Terminal(f *os.File) bool {
+// terminal tells whether f is one that can move its cursor, and knows how wide it is.
+func terminal(f *os.File) bool {
 	if !isatty.IsTerminal(f.Fd()) || os.Getenv("TERM") == "dumb" {
 		return false
 	}
@@ -54,11 +54,11 @@ func (Quiet) Close() {}
 
 type plainFollower struct {
 	w     io.Writer
-	plain Plain
+	plain plain
 }
 
 func (p *plainFollower) Update(run *event.Run) {
-	for _, line := range p.plain.Lines(run, time.Now()) {
+	for _, line := range p.plain.lines(run, time.Now()) {
 		p.Say(line)
 	}
 }

@@ -11,8 +11,8 @@ import (
 // progressStep is how many points a job's progress must gain before a plain line says so, lest a log fill with them.
 const progressStep = 10
 
-// Plain tells a run's way in lines, for where there is no terminal: a line for each thing that changed.
-type Plain struct {
+// plain tells a run's way in lines, for where there is no terminal: a line for each thing that changed.
+type plain struct {
 	seen map[string]seen
 }
 
@@ -26,8 +26,8 @@ type seen struct {
 	retryAt  time.Time
 }
 
-// Lines gives what is new in a run document since the last one.
-func (p *Plain) Lines(run *event.Run, now time.Time) []string {
+// lines gives what is new in a run document since the last one.
+func (p *plain) lines(run *event.Run, now time.Time) []string {
 	if p.seen == nil {
 		p.seen = map[string]seen{}
 	}
@@ -38,7 +38,7 @@ func (p *Plain) Lines(run *event.Run, now time.Time) []string {
 	return lines
 }
 
-func (p *Plain) job(r Row, jobs map[string]*event.Job, now time.Time) []string {
+func (p *plain) job(r Row, jobs map[string]*event.Job, now time.Time) []string {
 	j := jobs[r.Job]
 	was := p.seen[r.Job]
 	is := seen{status: j.Status, attempts: len(j.Attempts), round: j.Round, step: was.step, message: was.message, retryAt: j.RetryAt}
@@ -73,7 +73,7 @@ func (p *Plain) job(r Row, jobs map[string]*event.Job, now time.Time) []string {
 		say("%s", sleeping(a, now))
 	}
 	if !j.Status.Ended() {
-		percent, known, message := Progress(j.Progress)
+		percent, known, message := readProgress(j.Progress)
 		step := math.Floor(percent/progressStep) * progressStep
 		if known && step > is.step || message != is.message && message != "" {
 			say("%s", progress(percent, known, message))

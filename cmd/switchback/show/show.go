@@ -154,8 +154,8 @@ func whole(d time.Duration) string {
 	return Took(d)
 }
 
-// Clock writes a time of day in the reader's zone, with the date when it is another day's.
-func Clock(t, now time.Time) string {
+// clock writes a time of day in the reader's zone, with the date when it is another day's.
+func clock(t, now time.Time) string {
 	t = t.In(now.Location())
 	if t.Format(time.DateOnly) == now.Format(time.DateOnly) {
 		return t.Format(time.TimeOnly)

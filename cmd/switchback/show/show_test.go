@@ -153,7 +153,7 @@ func TestProgress(t *testing.T) {
 		`{"percent":`:                             {},
 	}
 	for raw, w := range tests {
-		p, k, m := Progress(json.RawMessage(raw))
+		p, k, m := readProgress(json.RawMessage(raw))
 		if diff := cmp.Diff(w, want{p, k, m}); diff != "" {
 			t.Errorf("%s: %s", raw, diff)
 		}
@@ -187,9 +187,9 @@ func TestPlain(t *testing.T) {
 		{&event.Job{Status: event.StatusCompleted, Attempts: done}, nil},
 		{&event.Job{Status: event.StatusRunning, Round: 2, First: 1, Attempts: attempts(2)}, []string{"draw: started again"}},
 	}
-	var p Plain
+	var p plain
 	for i, s := range steps {
-		if diff := cmp.Diff(s.want, p.Lines(runWith(s.job), now)); diff != "" {
+		if diff := cmp.Diff(s.want, p.lines(runWith(s.job), now)); diff != "" {
 			t.Errorf("step %d: %s", i, diff)
 		}
 	}
@@ -214,7 +214,7 @@ func TestTimes(t *testing.T) {
 	if got := Relative(time.Time{}, now); got != "-" {
 		t.Errorf("Relative of no time = %q", got)
 	}
-	if got := Clock(at(24*time.Hour), now); got != "2026-03-05 14:00" {
+	if got := clock(at(24*time.Hour), now); got != "2026-03-05 14:00" {
 		t.Errorf("Clock of tomorrow = %q", got)
 	}
 }
