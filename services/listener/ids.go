@@ -2,28 +2,22 @@ package listener
 
 import (
 	"crypto/rand"
-	"encoding/binary"
 	"time"
+
+	"github.com/oklog/ulid/v2"
 )
 
-// crockford is the alphabet of ULIDs, in lower case as in every id that is made here.
-const crockford = "0123456789abcdefghjkmnpqrstvwxyz"
-
-// newID makes a ULID: 48 bits of milliseconds and 80 that nobody can guess, in 26 characters that sort by time.
+// newID makes a ULID, in lower case as every id that is made here: its time, and 80 bits that nobody can guess.
 func newID(now time.Time) string {
-	var b [16]byte
-	_, _ = rand.Read(b[6:]) // never fails
-	var ms [8]byte
-	binary.BigEndian.PutUint64(ms[:], uint64(now.UnixMilli()))
-	copy(b[:6], ms[2:])
-	hi, lo := binary.BigEndian.Uint64(b[:8]), binary.BigEndian.Uint64(b[8:])
-	var out [26]byte
-	for i := 25; i >= 0; i-- {
-		out[i] = crockford[lo&31]
-		lo = lo>>5 | hi<<59
-		hi >>= 5
+	var id ulid.ULID
+	_ = id.SetTime(ulid.Timestamp(now)) // fails in the year 10889
+	_, _ = rand.Read(id[6:])            // never fails
+	var text [ulid.EncodedSize]byte
+	_ = id.MarshalTextTo(text[:]) // it has the size
+	for i := range text {
+		text[i] |= 0x20 // a digit stays as it is
 	}
-	return string(out[:])
+	return string(text[:])
 }
 
 // maxRequestID bounds the X-Request-Id that a client may choose.
