@@ -101,7 +101,7 @@ func otherFields() []field[draft] {
 					}
 				}
 			}),
-		special("routings", "random-router: the ways and their weights.", schema{"type": "array", "items": ref(routingShape)},
+		special("routings", "random-router: the ways and their weights.", schema{"type": "array", "items": ref(routingShape), "minItems": 1},
 			func(d *decoder, n *node, j *draft) {
 				for _, item := range d.items(n, "routings") {
 					r := routing{draft: j}
@@ -213,6 +213,9 @@ func (d *decoder) typedJob(j *draft) {
 		total := 0.0
 		for _, r := range j.Routings {
 			total += r.Weight
+		}
+		if ways := j.n.get("routings"); ways.given() && ways.kind == list && len(ways.items) == 0 {
+			d.wrongf(ways, "", "a random-router without routings leads nowhere")
 		}
 		if len(j.Routings) > 0 && total <= 0 {
 			d.judgef(j.n.get("routings"), "", "every weight is 0")

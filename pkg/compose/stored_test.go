@@ -71,6 +71,7 @@ workflows:
       - {id: expression, component: sound, when: "${input.a +}", input: {a: "${shout(input.a)}", b: "${jobs.sound.output}"}}
       - {id: self, component: sound, input: "${jobs.self.output}"}
       - {id: lost, component: nowhere}
+      - {id: router, type: random-router, routings: []}
       - {id: falls, component: sound, on_error: [{id: fallen, component: sound, colour: red}]}
   odd: {priority: high, jobs: [{id: a, component: sound}, {id: b, component: sound}]}
   circle: {jobs: [{id: a, component: sound, depends_on: b}, {id: b, component: sound, depends_on: a}]}
@@ -103,7 +104,8 @@ workflows:
 		"main/retried":  `workflows.main.jobs[6].retry.max_attempts: max_attempts must be a whole number, and is "soon"`,
 		"main/self":     `workflows.main.jobs[8].input: the job self waits for itself: it mentions itself`,
 		"main/lost":     `workflows.main.jobs[9].component: there is no component "nowhere"`,
-		"main/fallen":   `workflows.main.jobs[10].on_error[0].colour: a job has no field "colour"`,
+		"main/router":   "workflows.main.jobs[10].routings: a random-router without routings leads nowhere",
+		"main/fallen":   `workflows.main.jobs[11].on_error[0].colour: a job has no field "colour"`,
 		"odd":           `workflows.odd.priority: a workflow has no field "priority"`,
 		"circle/a":      "workflows.circle.jobs[0]: the job a waits for itself: a → b → a",
 		"circle":        "the job a waits for itself: a → b → a",
