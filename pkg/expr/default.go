@@ -91,7 +91,13 @@ func (p *parser) wordsDefault(i int) (node, int, []*Reference) {
 }
 
 // trailingAs is a conversion behind words.
-var trailingAs = regexp.MustCompile(`\s+as\s+(text|number|integer|boolean|json|base64)\s*$`)
+var trailingAs = func() *regexp.Regexp {
+	words := make([]string, 0, len(conversions))
+	for to := range conversions {
+		words = append(words, string(to))
+	}
+	return regexp.MustCompile(`\s+as\s+(` + strings.Join(words, "|") + `)\s*$`)
+}()
 
 // word gives the value of a default without quotes.
 func word(s string) any {
