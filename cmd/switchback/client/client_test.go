@@ -149,6 +149,37 @@ func TestDoWithoutRunner(t *testing.T) {
 	}
 }
 
+// A run that is asked for before it is followed may not be there yet when it is looked for.
+func TestWatch(t *testing.T) {
+	h := newHouse(t)
+	run := &event.Run{ID: "r", Workflow: "w", Status: event.StatusRunning}
+	view := &seen{onRun: func(r *event.Run) {
+		if !r.Status.Ended() {
+			h.put(subject.BucketRuns, "r", &event.Run{ID: "r", Workflow: "w", Status: event.StatusCompleted, Output: json.RawMessage("7")})
+		}
+	}}
+	watched := make(chan error, 1)
+	var got *event.Run
+	go func() {
+		var err error
+		got, err = h.Watch(t.Context(), "r", view)
+		for fault.CodeOf(err) == fault.NotFound {
+			got, err = h.Watch(t.Context(), "r", view)
+		}
+		watched <- err
+	}()
+	h.put(subject.BucketRuns, "r", run)
+	if err := <-watched; err != nil || got.Status != event.StatusCompleted || string(got.Output) != "7" {
+		t.Errorf("%+v, %v", got, err)
+	}
+	if _, err := h.Watch(t.Context(), "nothing", view); fault.CodeOf(err) != fault.NotFound {
+		t.Errorf("a run that is not there: %v", err)
+	}
+	if got, err := h.Watch(t.Context(), "r", view); err != nil || got.Status != event.StatusCompleted {
+		t.Errorf("a run that has ended: %+v, %v", got, err)
+	}
+}
+
 type stopper struct {
 	said string
 	stop func()

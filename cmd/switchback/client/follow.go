@@ -43,20 +43,28 @@ type View interface {
 // runner has taken the request, also when ctx ends before the run does. The view sees no large values.
 func (c *Client) Do(ctx context.Context, workflow string, input json.RawMessage, view View) (runID string, run *event.Run, err error) {
 	runID = strings.ToLower(ulid.Make().String())
-	run, err = c.follow(ctx, runID, view, func(ctx context.Context) error { return c.start(ctx, runID, workflow, input) })
+	run, err = c.follow(ctx, runID, view,
+		func(ctx context.Context) error { return c.start(ctx, runID, workflow, input) },
+		func(context.Context) error {
+			view.Say("No runner has taken the run yet: is `switchback up` or a `switchback-runner` running on this NATS? Still waiting.")
+			return nil
+		})
 	return runID, run, err
 }
 
-// Watch follows a run that is there to its end, as Do does.
+// Watch follows a run that was asked for before to its end, as Do does. One that was asked for just now may be a moment in
+// coming: only then it is said that there is none.
 func (c *Client) Watch(ctx context.Context, runID string, view View) (*event.Run, error) {
-	return c.follow(ctx, runID, view, func(ctx context.Context) error {
-		_, err := c.Run(ctx, runID)
-		return err
-	})
+	return c.follow(ctx, runID, view,
+		func(context.Context) error { return nil },
+		func(ctx context.Context) error {
+			_, err := c.Run(ctx, runID)
+			return err
+		})
 }
 
-// follow follows a run that is there after begin.
-func (c *Client) follow(ctx context.Context, runID string, view View, begin func(context.Context) error) (*event.Run, error) {
+// follow follows a run that begin asks for. Where nothing is seen of it for a while, missing says what of it.
+func (c *Client) follow(ctx context.Context, runID string, view View, begin, missing func(context.Context) error) (*event.Run, error) {
 	f := &follow{notices: make(chan event.Notice, 64), documents: make(chan *event.Run, 1), failed: make(chan error, 1)}
 	ctx, cancel := context.WithCancel(ctx)
 	var watching sync.WaitGroup
@@ -76,7 +84,7 @@ func (c *Client) follow(ctx context.Context, runID string, view View, begin func
 	if err := begin(ctx); err != nil {
 		return nil, err
 	}
-	run, err := f.run(ctx, runID, view)
+	run, err := f.run(ctx, runID, view, missing)
 	if err == nil {
 		run, err = c.Whole(ctx, run)
 	}
@@ -115,7 +123,7 @@ func (f *follow) document(ctx context.Context, e *bus.Entry) {
 	}
 }
 
-func (f *follow) run(ctx context.Context, runID string, view View) (run *event.Run, err error) {
+func (f *follow) run(ctx context.Context, runID string, view View, missing func(context.Context) error) (run *event.Run, err error) {
 	idle := time.NewTimer(patience)
 	defer idle.Stop()
 	for {
@@ -132,7 +140,9 @@ func (f *follow) run(ctx context.Context, runID string, view View) (run *event.R
 				view.Update(run)
 			}
 		case <-idle.C:
-			view.Say("No runner has taken the run yet: is `switchback up` or a `switchback-runner` running on this NATS? Still waiting.")
+			if err := missing(ctx); err != nil {
+				return nil, err
+			}
 		case err := <-f.failed:
 			if err == nil {
 				err = context.Cause(ctx)
