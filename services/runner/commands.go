@@ -76,13 +76,6 @@ func (r *Runner) cancelSurely(ctx context.Context, id, reason string) (*event.Ru
 		}
 	}
 	run, err := r.cancel(ctx, id, reason, now)
-	if set && err == nil {
-		left := sure
-		left.ID, left.Deadline = engine.LeftoverID(id), time.Now().Add(cancelWithin)
-		if err := r.waits.Timer(ctx, left); err != nil {
-			r.log.Info("a wait of a run that was cancelled may stand until its time is over", slog.String("run", id), slog.Any("error", err))
-		}
-	}
 	if set && (err == nil || lasting(err)) {
 		if err := r.waits.End(ctx, sure, 0); err != nil {
 			r.log.Info("could not end the timer of a cancel: it will find nothing to do", slog.String("run", id), slog.Any("error", err))
@@ -100,7 +93,7 @@ func (r *Runner) cancelRung(ctx context.Context, w *event.Wait) error {
 	return err
 }
 
-// leftoverRung ends what another runner may have been about to make when the run was cancelled.
+// leftoverRung ends what another runner may have been about to make when jobs of the run were let go.
 func (r *Runner) leftoverRung(ctx context.Context, w *event.Wait) error {
 	_, err := r.stop(ctx, w.Run, engine.CancelTrigger, engine.Cancelled{Reason: w.Reason, Asked: w.Since, Again: true, At: time.Now()})
 	return err

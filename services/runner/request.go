@@ -149,7 +149,17 @@ func (r *Runner) retry(ctx context.Context, d *bus.Delivery, req *event.RunReque
 	if err := a.adopt(run, rev); err != nil {
 		return err
 	}
-	return a.handle(engine.Retried{Request: req.Seq, Trigger: a.trigger, At: time.Now()})
+	now := time.Now()
+	if d.Time.After(now) { // the server's clock tells when it was asked for; ours may be behind
+		now = d.Time
+	}
+	if run.Status.Ended() && run.EndedBy != "" && run.EndedBy != a.trigger {
+		// Whoever has ended it may have died before all that follows from its end was done, and would not find that end any more.
+		if err := a.handle(engine.Redelivered{Trigger: run.EndedBy, Retry: true, At: now}); err != nil {
+			return err
+		}
+	}
+	return a.handle(engine.Retried{Request: req.Seq, Asked: req.RequestedAt, Trigger: a.trigger, At: now})
 }
 
 // object checks that an input is a JSON object; none is an empty one.

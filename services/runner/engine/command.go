@@ -81,7 +81,7 @@ func Wanted(run *event.Run, c Command) bool {
 			return run.Queued() && c.Wait.ID == TurnID(run.ID, run.Turn.Number)
 		}
 		job := run.Jobs[c.Wait.Job]
-		return job != nil && job.Status == event.StatusWaiting
+		return job != nil && job.Status == event.StatusWaiting || c.Wait.ID == LeftoverID(run.ID)
 	case Acquire:
 		return run.Queued() && run.Turn.Number == c.Turn.Number
 	case StartRun:

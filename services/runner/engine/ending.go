@@ -165,6 +165,9 @@ const ParentEnded = "the run that asked for it has ended"
 // letGo ends an attempt that nobody wants any more, and what it has under way.
 func (s *step) letGo(def *compose.Job, job *event.Job) {
 	if a := last(job); a != nil {
+		if a.EndedAt.IsZero() && a.Trigger != s.trigger {
+			s.lookAgain()
+		}
 		a.Trigger = s.trigger
 		if a.EndedAt.IsZero() {
 			a.EndedAt = s.now

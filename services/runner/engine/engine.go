@@ -8,6 +8,7 @@ import (
 	"errors"
 	"fmt"
 	"maps"
+	"slices"
 	"time"
 
 	"github.com/switchbackhq/switchback/pkg/compose"
@@ -96,7 +97,7 @@ func AdvanceAll(w World, run *event.Run, events []Event) (*event.Run, []Outcome,
 	s := newStep(w, workflow, run, time.Time{})
 	outcomes, changed := make([]Outcome, len(events)), false
 	for i, ev := range events {
-		s.now, s.trigger, s.changed, s.commands = ev.at(), "", false, nil
+		s.now, s.trigger, s.changed, s.commands, s.looking = ev.at(), "", false, nil, false
 		if err := s.take(ev); err != nil {
 			return nil, nil, err
 		}
@@ -121,6 +122,9 @@ func (s *step) take(ev Event) error {
 	case Redelivered:
 		s.trigger = ev.Trigger
 		s.repeat()
+		if ev.Retry {
+			s.commands = slices.DeleteFunc(s.commands, func(c Command) bool { _, finish := c.(Finish); return finish })
+		}
 	case Acted:
 		s.trigger = ev.Trigger
 		s.acted(ev)
@@ -209,6 +213,7 @@ type step struct {
 	used     map[string]uint64    // the last callback taken for each id; nil: not gone through
 	asked    bool                 // one of them was asked for
 	counts   map[string]*progress // of for-each jobs
+	looking  bool                 // the run is looked at once more
 }
 
 func newStep(w World, workflow *compose.Workflow, run *event.Run, now time.Time) *step {

@@ -359,7 +359,16 @@ func TestAdvance(t *testing.T) {
 			name: "a cancel ends everything", world: world(component(0), job("a"), retrying(2, 5*second), job("c")),
 			events:   []engine.Event{requested(t0), responded("c", 1, after(second)), engine.Cancelled{At: after(2 * second), Reason: "enough"}},
 			states:   "cancelled a=cancelled c=cancelled",
-			commands: []string{"end r.c used 0", "finish"}, err: "cancelled: enough ()",
+			commands: []string{"sleep r..left until 5s", "end r.c used 0", "finish"}, err: "cancelled: enough ()",
+		},
+		{
+			name: "a failure ends everything, and once more what others may be making", world: world(component(0), job("a"), job("b"), job("c")),
+			events: []engine.Event{
+				requested(t0), responded("b", 1, after(second)), responded("c", 1, after(second)),
+				callback("r.c", 9, event.Failed, `{}`, after(2*second)),
+			},
+			states:   "failed a=cancelled b=cancelled c=failed",
+			commands: []string{"end r.c used 9", "sleep r..left until 5s", "end r.b used 0", "finish"}, err: "callback_failed: the callback says that it failed (c) {}",
 		},
 		{
 			name: "what has become too large ends, and is told again when its message comes again", world: world(component(0), job("a")),

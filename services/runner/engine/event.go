@@ -21,6 +21,7 @@ type Requested struct {
 // Redelivered says that the message Trigger has come again: what it set off and has no result is done again.
 type Redelivered struct {
 	Trigger string
+	Retry   bool // the run is about to be tried again: who waits for its end is told of the next one
 	At      time.Time
 }
 
@@ -108,7 +109,8 @@ type Abandoned struct {
 
 // Retried makes a run that has failed, or was cancelled, go on with the jobs that did not complete.
 type Retried struct {
-	Request uint64 // the place of the request that asks for it
+	Request uint64    // the place of the request that asks for it
+	Asked   time.Time // when the server took it; zero: not known
 	Trigger string
 	At      time.Time
 }
@@ -117,7 +119,7 @@ type Retried struct {
 type Cancelled struct {
 	Reason string
 	Asked  time.Time // when; a run that was tried again since goes on. Zero: just now
-	Again  bool      // it was done before: only what may have come up beside it is ended
+	Again  bool      // jobs were let go before: only what may have come up beside it is ended
 	At     time.Time
 }
 

@@ -11,7 +11,7 @@ import (
 // retry makes an ended run go on: what has completed stays, the rest is run again.
 func (s *step) retry(ev Retried) {
 	switch {
-	case s.retriedSince(ev.Request):
+	case s.retriedSince(ev):
 		s.repeat()
 		return
 	case !s.run.Status.Ended():
@@ -38,11 +38,15 @@ func (s *step) retry(ev Retried) {
 	s.goOn()
 }
 
-// retriedSince tells whether a request to try the run again has been dealt with, or a later one has.
-func (s *step) retriedSince(request uint64) bool {
+// retriedSince tells whether a request to try the run again has been dealt with, or a later one has. One that was asked for after the
+// run went on last, and has ended, is neither, whatever its number: where the stream of requests was made anew, numbers begin again.
+func (s *step) retriedSince(ev Retried) bool {
+	if s.run.Status.Ended() && ev.Asked.After(s.run.RetriedAt) && ev.Asked.After(s.run.EndedAt) {
+		return false
+	}
 	var last uint64
 	_, err := fmt.Sscanf(s.run.RetriedBy, "request:%d", &last)
-	return s.run.RetriedBy == s.trigger || err == nil && last > request
+	return s.run.RetriedBy == s.trigger || err == nil && last > ev.Request
 }
 
 // checkInput does for a run that was given up before it began what is done of others before.

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"maps"
 	"slices"
+	"time"
 
 	"github.com/switchbackhq/switchback/pkg/compose"
 	"github.com/switchbackhq/switchback/pkg/event"
@@ -39,15 +40,25 @@ const CancelTrigger = "cancel"
 // have it.
 func CancelID(runID string) string { return runID + "..cancel" }
 
-// LeftoverID is the id of the timer by which a run that was cancelled is looked at once more.
+// LeftoverID is the id of the timer by which a run whose jobs were let go is looked at once more.
 func LeftoverID(runID string) string { return runID + "..left" }
+
+// lookAfter is when: another runner that was about to make a wait of a job that was let go has made it by then.
+const lookAfter = 3 * time.Second
+
+// lookAgain has the run looked at once more, for what another runner may be making just now.
+func (s *step) lookAgain() {
+	if s.looking {
+		return
+	}
+	s.looking = true
+	s.do(Sleep{Wait: event.Wait{ID: LeftoverID(s.run.ID), Run: s.run.ID, Since: s.now, Deadline: s.now.Add(lookAfter), Timer: true}})
+}
 
 func (s *step) cancel(ev Cancelled) {
 	if ev.Again {
-		if s.run.Status.Ended() {
-			s.leftover()
-		}
-		return // else it was tried again since
+		s.leftover()
+		return
 	}
 	if s.run.Status.Ended() || !ev.Asked.IsZero() && s.run.RetriedAt.After(ev.Asked) {
 		s.repeat()
@@ -60,12 +71,31 @@ func (s *step) cancel(ev Cancelled) {
 	s.end(event.StatusCancelled, &event.RunError{Code: CodeCancelled, Message: message})
 }
 
-// leftover ends once more what the run waited for: a runner that was about to make a wait when the run was cancelled may have made
-// it after it was ended.
+// leftover ends once more what jobs have waited for that were let go, also where they were tried again since: a runner that was about
+// to make such a wait may have made it after it was ended.
 func (s *step) leftover() {
-	for def := range s.defs(s.setOff) {
-		s.endWaits(def, s.run.Jobs[def.ID])
+	for def := range s.defs(func(string, *event.Job) bool { return true }) {
+		job := s.run.Jobs[def.ID]
+		if job.Status == event.StatusCancelled {
+			s.endWaits(def, job)
+			continue
+		}
+		for _, a := range job.Attempts {
+			if !a.EndedAt.IsZero() && a.Error == nil && !resumed(a) { // it was let go, and the job was tried again since
+				s.endWaitsOf(def, a)
+			}
+		}
 	}
+}
+
+// resumed tells whether anything has come that an attempt waited for.
+func resumed(a *event.Attempt) bool {
+	for _, w := range waits(a) {
+		if w.ResumedBy != nil {
+			return true
+		}
+	}
+	return false
 }
 
 // abandon ends a run that no runner could carry on.

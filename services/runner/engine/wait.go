@@ -142,20 +142,26 @@ func (s *step) endWaits(def *compose.Job, job *event.Job) {
 	}
 }
 
+// endWaitsOf commands the end of every wait of one attempt.
+func (s *step) endWaitsOf(def *compose.Job, a *event.Attempt) {
+	for _, w := range waits(a) {
+		s.do(End{Wait: event.Wait{ID: w.ID, Run: s.run.ID, Job: def.ID, Attempt: a.Number}, Used: w.Used})
+	}
+}
+
 // calledBack takes a callback. One that has been used already is this delivery coming again; any other for a job that
-// has ended changes nothing.
+// has ended changes nothing, but may have brought one before it to the run.
 func (s *step) calledBack(ev CalledBack) {
 	def, n, which, ok := s.waiting(ev.Callback.ID)
 	if !ok {
+		s.repeat()
 		return
 	}
 	old := s.run.Jobs[def.ID]
 	was := waitOf(old.Attempts[n], which)
 	switch {
-	case ev.Callback.Seq != 0 && ev.Callback.Seq <= max(was.Used, s.usedOf(ev.Callback.ID)):
+	case ev.Callback.Seq != 0 && ev.Callback.Seq <= max(was.Used, s.usedOf(ev.Callback.ID)), old.Status.Ended(), spent(old.Attempts[n], was):
 		s.repeat()
-		return
-	case old.Status.Ended() || spent(old.Attempts[n], was):
 		return
 	}
 	job := s.job(def.ID)
