@@ -1,6 +1,7 @@
 package runner
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"slices"
@@ -9,6 +10,7 @@ import (
 
 	"golang.org/x/sync/errgroup"
 
+	"github.com/switchbackhq/switchback/pkg/bus"
 	"github.com/switchbackhq/switchback/pkg/event"
 	"github.com/switchbackhq/switchback/pkg/fate"
 	"github.com/switchbackhq/switchback/pkg/fault"
@@ -41,19 +43,49 @@ func (a *activation) parking(c engine.Park) parking {
 func (a *activation) park(c engine.Park) error {
 	p := a.parking(c)
 	p.early, p.err = a.stand(p.park.Wait, p.o)
+	if engine.Shared(&c.Wait) { // while it was being claimed, the run may have gone on elsewhere
+		a.made, a.look = append(a.made, c.Wait), true
+	}
 	return a.parked(&p)
 }
 
-// stand makes a wait stand. An id that another job of the run is done with, but whose wait is not ended yet, is taken over.
+// stand makes a wait stand. An id that another job of the run is done with, but whose wait is not ended yet, is taken over. The wait of
+// another run that wants the id no more, and that whoever was to has not ended, is ended.
 func (a *activation) stand(w event.Wait, o wait.Options) ([]*event.Callback, error) {
 	for {
 		early, err := a.r.waits.Park(a.ctx, w, o)
 		held, ok := errors.AsType[*wait.HeldError](err)
-		if !ok || held.Wait.Run != w.Run || !engine.DoneWith(a.run, &held.Wait) {
+		switch {
+		case !ok:
 			return early, err
+		case held.Wait.Run != w.Run:
+			if left, leftErr := a.leftByOther(&held.Wait); leftErr != nil {
+				return nil, leftErr
+			} else if !left {
+				return early, err
+			}
+		case !engine.DoneWith(a.run, &held.Wait):
+			return early, err
+		default:
+			o.Over = &held.Wait
 		}
-		o.Over = &held.Wait
 	}
+}
+
+// leftByOther ends another run's wait for a shared id where that run wants it no more, and tells whether it did.
+func (a *activation) leftByOther(w *event.Wait) (bool, error) {
+	run, _, err := a.r.bus.Stub(a.ctx, w.Run)
+	switch {
+	case errors.Is(err, bus.ErrNotFound):
+		run = &event.Run{ID: w.Run} // it is forgotten
+	case isPoison(err):
+		return false, nil // it cannot be read, and who knows what it wants
+	case err != nil:
+		return false, fmt.Errorf("look for run %s, which waits for %s: %w", w.Run, w.ID, err)
+	case engine.Needs(run, w.ID) || !run.Status.Ended() && !engine.DoneWith(run, w):
+		return false, nil
+	}
+	return true, a.r.endShared(a.ctx, run, *w, w.Used, "")
 }
 
 // parked takes what came of it.
@@ -152,7 +184,8 @@ func (a *activation) parkAll(commands int) error {
 
 // endWaits ends what is no longer waited for: the last thing before the message is acknowledged.
 func (a *activation) endWaits() error {
-	if err := a.disown(); err != nil {
+	run, err := a.disown()
+	if err != nil {
 		return err
 	}
 	for len(a.ends) > 0 {
@@ -161,10 +194,10 @@ func (a *activation) endWaits() error {
 			n++
 		}
 		if n == 1 {
-			if err := a.endWait(a.ends[0]); err != nil {
+			if err := a.endWait(run, a.ends[0]); err != nil {
 				return err
 			}
-		} else if err := a.endSome(a.ends[:n]); err != nil {
+		} else if err := a.endSome(run, a.ends[:n]); err != nil {
 			return err
 		}
 		a.ends = a.ends[n:]
@@ -173,45 +206,59 @@ func (a *activation) endWaits() error {
 	return nil
 }
 
-// disown ends waits that were made for nothing: another activation has ended their jobs meanwhile, when they did not stand yet. The wait
-// whose callback has done that is not among them: who took the callback ends it, after all that follows from it, and finds
-// the run by it until then.
-func (a *activation) disown() error {
-	if len(a.made) == 0 {
-		return nil
-	}
+// disown ends waits that were made for nothing: another activation has ended their jobs meanwhile, when they did not stand yet. It gives the
+// run as it has seen it.
+func (a *activation) disown() (*event.Run, error) {
 	run := a.run
+	if len(a.made) == 0 {
+		return run, nil
+	}
 	if a.look {
-		now, _, err := a.r.journal.Load(a.ctx, run.ID)
-		if err != nil {
-			return err
+		now, _, err := a.r.bus.Stub(a.ctx, run.ID)
+		if err != nil && !errors.Is(err, bus.ErrNotFound) {
+			return nil, fmt.Errorf("look at run %s: %w", run.ID, err)
 		}
-		if now != nil {
+		if err == nil {
 			run = now
 		}
 	}
 	for _, w := range a.made {
-		if engine.Unwanted(run, w.Job, w.ID) && !slices.ContainsFunc(a.ends, func(e engine.End) bool { return e.Wait.ID == w.ID && e.Wait.Job == w.Job }) {
+		if engine.Unwanted(run, &w) && !slices.ContainsFunc(a.ends, func(e engine.End) bool { return e.Wait.ID == w.ID && e.Wait.Job == w.Job }) {
 			a.ends = append(a.ends, engine.End{Wait: w, Used: engine.Used(run, w.ID)})
 		}
 	}
 	a.made, a.look = nil, false
-	return nil
+	return run, nil
 }
 
-func (a *activation) endSome(ends []engine.End) error {
+func (a *activation) endSome(run *event.Run, ends []engine.End) error {
 	var ending errgroup.Group
 	for _, e := range ends {
 		ending.Go(func() error {
-			return guard(func() error { return a.endWait(e) })
+			return guard(func() error { return a.endWait(run, e) })
 		})
 	}
 	return ending.Wait()
 }
 
-func (a *activation) endWait(e engine.End) error {
-	if err := a.r.waits.End(a.ctx, e.Wait, e.Used); err != nil {
+func (a *activation) endWait(run *event.Run, e engine.End) error {
+	var err error
+	if !e.Wait.Timer && engine.Shared(&e.Wait) {
+		err = a.r.endShared(a.ctx, run, e.Wait, e.Used, a.trigger)
+	} else {
+		err = a.r.waits.End(a.ctx, e.Wait, e.Used)
+	}
+	if err != nil {
 		return fmt.Errorf("end the wait for %s: %w", e.Wait.ID, err)
 	}
 	return nil
+}
+
+// endShared ends a run's wait for an id that others may wait for, too, on behalf of a message; "": of none that is about to do what it
+// has set off.
+func (r *Runner) endShared(ctx context.Context, run *event.Run, w event.Wait, used uint64, trigger string) error {
+	return r.waits.EndShared(ctx, w, max(used, engine.Used(run, w.ID)), wait.Known{
+		Done:       func(other *event.Wait) bool { return engine.DoneWith(run, other) },
+		Unfinished: engine.Unfinished(run, w.ID, trigger),
+	})
 }

@@ -130,7 +130,7 @@ func TestAWaitThatWasMadeForNothingIsEnded(t *testing.T) {
 	}
 }
 
-// TestAWaitIsLeftToWhoseCallbackHasEndedIt: another activation has taken it while this one made the wait, and may have died. Its callback
+// TestAWaitIsLeftToWhoseCallbackHasEndedIt, where it is the attempt's own: another activation has taken it while this one made the wait, and may have died. Its callback
 // comes again, and finds the run by the wait.
 func TestAWaitIsLeftToWhoseCallbackHasEndedIt(t *testing.T) {
 	client := bustest.Start(t).Provisioned(bus.Layout{})
@@ -139,11 +139,12 @@ func TestAWaitIsLeftToWhoseCallbackHasEndedIt(t *testing.T) {
 	wanted := func(id string) event.Wait {
 		return event.Wait{ID: id, Run: "r", Job: "a", Attempt: 1, Since: now, Deadline: now.Add(time.Hour)}
 	}
+	const own = "r.a"
 	state := func(id string, by *event.ResumedBy) *event.WaitState {
 		return &event.WaitState{ID: id, Since: now, Deadline: now.Add(time.Hour), ResumedBy: by}
 	}
 	run := &event.Run{ID: "r", Status: event.StatusRunning, CreatedAt: now, Jobs: map[string]*event.Job{"a": {Status: event.StatusCompleted, Attempts: []*event.Attempt{{
-		Number: 1, Wait: state("x", &event.ResumedBy{Seq: 7, Outcome: event.Succeeded, At: now}), More: []*event.WaitState{state("y", nil)},
+		Number: 1, Wait: state(own, &event.ResumedBy{Seq: 7, Outcome: event.Succeeded, At: now}), More: []*event.WaitState{state("y", nil)},
 	}}}}}
 	if _, _, err := r.journal.Save(ctx, run, 0); err != nil {
 		t.Fatal(err)
@@ -151,7 +152,7 @@ func TestAWaitIsLeftToWhoseCallbackHasEndedIt(t *testing.T) {
 	a := r.begin(ctx, "r", "request:1")
 	defer a.end()
 	a.run, a.look = run, true
-	for _, id := range []string{"x", "y"} {
+	for _, id := range []string{own, "y"} {
 		if _, err := r.waits.Park(ctx, wanted(id), wait.Options{}); err != nil {
 			t.Fatal(err)
 		}
@@ -160,8 +161,8 @@ func TestAWaitIsLeftToWhoseCallbackHasEndedIt(t *testing.T) {
 	if err := a.endWaits(); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := client.Bucket(subject.BucketWaits).Get(ctx, "x"); err != nil {
-		t.Errorf("the wait for x: %v", err)
+	if _, err := client.Bucket(subject.BucketWaits).Get(ctx, own); err != nil {
+		t.Errorf("the attempt's own wait: %v", err)
 	}
 	if _, err := client.Bucket(subject.BucketWaits).Get(ctx, "y"); !errors.Is(err, bus.ErrNotFound) {
 		t.Errorf("the wait for y, which nobody wants: %v", err)

@@ -103,7 +103,7 @@ func (r *Runner) find(ctx context.Context, cb *event.Callback, again bool) (runI
 		}
 		left := again && w.Run != ""
 		if !left {
-			if left, err = r.leftUndone(ctx, w, cb); err != nil {
+			if left, err = r.leftUndone(ctx, w, cb, found.Before); err != nil {
 				return "", nil, "", err
 			}
 		}
@@ -159,13 +159,17 @@ func (r *Runner) inOrder(ctx context.Context, w *event.Wait, cb *event.Callback)
 	if err != nil {
 		return nil, err
 	}
+	trigger := callbackTrigger(cb)
 	if run != nil {
 		used = max(used, engine.Used(run, cb.ID))
+		if engine.SetOff(run, trigger) { // it has been here before, and NATS may have forgotten that
+			events = append(events, engine.Redelivered{Trigger: trigger, At: time.Now()})
+		}
 	}
 	for from := used + 1; ; {
 		m, err := r.bus.Next(ctx, subject.StreamWaits, subject.Callback(cb.ID), from)
 		if errors.Is(err, bus.ErrNotFound) || err == nil && m.Seq >= cb.Seq {
-			return append(events, engine.CalledBack{Callback: *cb, Trigger: callbackTrigger(cb), At: time.Now()}), nil
+			return append(events, engine.CalledBack{Callback: *cb, Trigger: trigger, At: time.Now()}), nil
 		}
 		if err != nil {
 			return nil, fmt.Errorf("read the callbacks for %s: %w", cb.ID, err)
@@ -175,7 +179,7 @@ func (r *Runner) inOrder(ctx context.Context, w *event.Wait, cb *event.Callback)
 			continue // counts for this run only where its parker has said so
 		}
 		if before, err := bus.DecodeCallback(m); err == nil {
-			events = append(events, engine.CalledBack{Callback: *before, Trigger: callbackTrigger(cb), At: time.Now()})
+			events = append(events, engine.CalledBack{Callback: *before, Trigger: trigger, At: time.Now()})
 		}
 	}
 }
@@ -209,10 +213,18 @@ func (r *Runner) timeout(ctx context.Context, d *bus.Delivery) error {
 	defer a.end()
 	a.redelivered, a.lastTry = d.Deliveries > 1, d.Deliveries >= r.cfg.MaxDeliveries
 	changed, err := a.resume(w.Run, engine.Expired{ID: w.ID, Seq: d.Seq, Rung: rung, Trigger: a.trigger, At: now})
-	if changed && !w.Timer {
+	switch {
+	case err != nil || w.Timer:
+		return err
+	case changed:
 		r.metrics.timeouts.Inc()
+	case !engine.Shared(&w):
+	case a.run == nil: // it is forgotten
+		return r.waits.End(ctx, w, w.Used)
+	case engine.Unwanted(a.run, &w): // whoever was to end it has not, and others may want the id
+		return a.endWait(a.run, engine.End{Wait: w})
 	}
-	return err
+	return nil
 }
 
 // resume applies an event to a stored run and does what follows. It tells whether the run took the event.
@@ -273,11 +285,11 @@ func (r *Runner) passed(ctx context.Context, w *event.Wait, cb *event.Callback) 
 	}
 }
 
-// leftUndone tells whether a callback that has been used may have set off what nobody has done: it does not say that it comes
+// leftUndone tells whether a callback that was there before may have set off what nobody has done: it does not say that it comes
 // again where NATS has forgotten so. That its wait is over proves nothing: another job of the run may have taken its id over,
 // or another message have ended what it had made itself.
-func (r *Runner) leftUndone(ctx context.Context, w *event.Wait, cb *event.Callback) (bool, error) {
-	if w.Run == "" || cb.Seq > w.Used {
+func (r *Runner) leftUndone(ctx context.Context, w *event.Wait, cb *event.Callback, before bool) (bool, error) {
+	if w.Run == "" || !before {
 		return false, nil
 	}
 	run, err := r.journal.Glance(ctx, w.Run)

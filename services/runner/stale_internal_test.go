@@ -60,6 +60,11 @@ workflow:
 		"over and forgotten, by an old copy": {0, []string{"first", "over"}, 1, 1, event.StatusWaiting},
 		"recorded, over and forgotten":       {0, []string{"first", "said", "over"}, 1, 0, event.StatusWaiting},
 		"taken over, forgotten":              {0, []string{"first", "second"}, 1, 1, event.StatusCompleted},
+		// Another run waits for the id by then, or has.
+		"another's":            {1, []string{"first", "second", "claimed"}, 2, 1, event.StatusCompleted},
+		"another's, forgotten": {1, []string{"first", "second", "claimed"}, 1, 1, event.StatusCompleted},
+		"another's, over":      {1, []string{"first", "second", "claimed", "left"}, 2, 1, event.StatusCompleted},
+		"another's, recorded":  {1, []string{"first", "said", "second", "claimed"}, 2, 0, event.StatusCompleted},
 	} {
 		t.Run(name, func(t *testing.T) {
 			ctx := t.Context()
@@ -111,6 +116,7 @@ workflow:
 			now := time.Now()
 			happens(engine.Requested{Request: event.RunRequest{RunID: "r", Workflow: "fork", Input: []byte(`{}`), RequestedAt: now}, Definition: doc.Hash, At: now})
 			var first *event.Callback
+			others := event.Wait{ID: "same", Run: "s", Job: "a", Attempt: 1, Since: now, Deadline: now.Add(time.Hour)}
 			for _, what := range c.meanwhile {
 				switch what {
 				case "first":
@@ -132,7 +138,18 @@ workflow:
 					if _, err := r.waits.Park(ctx, b, wait.Options{}); err != nil {
 						t.Fatal(err)
 					}
-					if err := r.waits.End(ctx, b, second.Seq); err != nil {
+					a := r.begin(ctx, "r", callbackTrigger(second))
+					a.run = run
+					if err := a.endWait(run, engine.End{Wait: b, Used: second.Seq}); err != nil {
+						t.Fatal(err)
+					}
+					a.end()
+				case "claimed":
+					if early, err := r.waits.Park(ctx, others, wait.Options{}); err != nil || len(early) > 0 {
+						t.Fatal(early, err)
+					}
+				case "left":
+					if err := r.waits.End(ctx, others, 0); err != nil {
 						t.Fatal(err)
 					}
 				}

@@ -2,6 +2,8 @@ package engine
 
 import (
 	"iter"
+	"slices"
+	"strconv"
 	"strings"
 
 	"github.com/switchbackhq/switchback/pkg/compose"
@@ -190,18 +192,68 @@ func needs(job *event.Job, waitID string) bool {
 	return false
 }
 
-// Unwanted tells whether a job is done with an id, without a callback for it having brought the job on.
-func Unwanted(run *event.Run, jobID, waitID string) bool {
-	job := run.Jobs[jobID]
+// Needs tells whether any job of a run is not done with an id.
+func Needs(run *event.Run, id string) bool {
+	for _, job := range run.Jobs {
+		if needs(job, id) {
+			return true
+		}
+	}
+	return false
+}
+
+// Shared tells whether others may wait for a wait's id, too: it is not the attempt's own.
+func Shared(w *event.Wait) bool { return w.ID != InvocationID(w.Run, w.Job, w.Attempt) }
+
+// Unwanted tells whether a run is done with a wait that stands. One that is the attempt's own is left to whose callback has brought the
+// job on; one that others may be waiting for is not.
+func Unwanted(run *event.Run, wait *event.Wait) bool {
+	job := run.Jobs[wait.Job]
 	if job == nil {
 		return true
 	}
-	for _, w := range waited(job, waitID) {
-		if w.ResumedBy != nil && !w.ResumedBy.Timeout {
+	for _, w := range waited(job, wait.ID) {
+		if w.ResumedBy != nil && !w.ResumedBy.Timeout && !Shared(wait) {
 			return false
 		}
 	}
-	return !needs(job, waitID)
+	return !needs(job, wait.ID)
+}
+
+// Unfinished are the callbacks for an id that have set off in a run what may not be done yet, but for one message's.
+func Unfinished(run *event.Run, id, trigger string) (seqs []uint64) {
+	note := func(by string) {
+		text, ok := strings.CutPrefix(by, "callback:")
+		seq, err := strconv.ParseUint(text, 10, 64)
+		if ok && err == nil && by != trigger && !slices.Contains(seqs, seq) && !takenForOther(run, id, seq) {
+			seqs = append(seqs, seq)
+		}
+	}
+	note(run.EndedBy)
+	if run.Turn != nil {
+		note(run.Turn.Trigger)
+	}
+	for _, job := range run.Jobs {
+		if a := last(job); a != nil {
+			note(a.Trigger)
+		}
+	}
+	slices.Sort(seqs)
+	return seqs
+}
+
+// takenForOther tells whether a run has taken a callback for another id than this one.
+func takenForOther(run *event.Run, id string, seq uint64) bool {
+	for _, job := range run.Jobs {
+		for _, a := range job.Attempts {
+			for _, w := range waits(a) {
+				if w.ID != id && (w.Used == seq || w.ResumedBy != nil && !w.ResumedBy.Timeout && w.ResumedBy.Seq == seq) {
+					return true
+				}
+			}
+		}
+	}
+	return false
 }
 
 // DoneWith tells whether a run is known to be done with one of its waits. Of one that a document does not know it is not: the

@@ -19,8 +19,9 @@
 //     wait is simply written again; if a callback came in between, the publish is refused and the callback is returned.
 //   - Two parkers of one wait (a zombie): the later publish wins with the same content, or is refused by a callback.
 //   - A zombie parks after the end, or who was about to when another cancelled the run: after a callback it is refused. Where
-//     the id is a shared one, the mark of the end tells, so that it is not held from others. An attempt's own wait stands until
-//     its time is over, or until a callback finds it; the document then says that nobody waits, and End follows.
+//     the id is a shared one, the mark of the end tells, or its parker, who looks at the document once more when the wait stands.
+//     An attempt's own wait is ended when the run is looked at again a few seconds after it has let go of jobs; one that is
+//     made later stands until its time is over, or until a callback finds it and the document says that nobody waits.
 //   - A callback for nobody is acknowledged and stays in the stream: a later Park is refused by it, and returns it.
 //   - Progress leaves the wait standing. Who has taken it into the document parks, if at all, with Used set to it.
 //
@@ -53,6 +54,12 @@
 // a callback finds the wait. Then the timer is published, conditional on the callbacks, as above. Ending it is conditional
 // too, so that a late End does not end the next run's wait. Between jobs of one run the id is handed over while the wait of the
 // one before still stands, because ends come last (Options.Over): whose callback comes again finds the run by the later wait.
+// An end of one job ends the wait of another of the run as well that is done with the id (Known.Done): its own end may have come
+// before it stood.
+//
+// An end gives the id free while another callback that the run has taken for it may not be followed up: the one of a job before, whose
+// runner has died. Such a callback leaves a note, a message on a timer's subject named after its place in the stream: when
+// it comes again, and the key is another run's by then, Look finds its own run by the note.
 //
 // # Marks
 //

@@ -23,6 +23,8 @@ type Found struct {
 	Passed *event.Wait
 	// Mark is what an ended wait left; its Used is the last callback that counted.
 	Mark *event.Wait
+	// Before tells whether the callback was there before the wait that has passed it, or the mark: it may have been taken by then.
+	Before bool
 }
 
 // Look finds the wait that a stored callback belongs to.
@@ -35,18 +37,58 @@ func (w *Waits) Look(ctx context.Context, cb *event.Callback) (Found, error) {
 		return Found{}, fmt.Errorf("look for the wait for %s: %w", cb.ID, err)
 	case cur == nil:
 		return Found{}, nil
+	}
+	before := cb.Seq < cur.revision
+	if before && !own(&cur.wait) {
+		if err := w.byNote(ctx, cb, cur); err != nil {
+			return Found{}, err
+		}
+	}
+	switch {
 	case cur.ended:
-		return Found{Mark: &cur.wait}, nil
-	case cb.Seq < cur.revision, cb.Seq <= cur.wait.Used:
-		return Found{Passed: &cur.wait}, nil
+		return Found{Mark: &cur.wait, Before: before}, nil
+	case before, cb.Seq <= cur.wait.Used:
+		return Found{Passed: &cur.wait, Before: true}, nil
 	default:
 		return Found{Wait: &cur.wait}, nil
 	}
 }
 
+// byNote replaces what lies on a shared id's key by the wait that a callback was for, where that has left a note.
+func (w *Waits) byNote(ctx context.Context, cb *event.Callback, cur *kept) error {
+	m, err := w.bus.LastAfter(ctx, subject.StreamWaits, noteOf(cb.Seq), &bus.Stored{Subject: subject.Wait(cb.ID), Seq: cur.revision})
+	if errors.Is(err, bus.ErrNotFound) {
+		return nil
+	}
+	var was event.Wait
+	if err == nil {
+		err = json.Unmarshal(m.Data, &was)
+	}
+	if err != nil {
+		return fmt.Errorf("look for whose callback %d for %s was: %w", cb.Seq, cb.ID, err)
+	}
+	cur.wait = was
+	return nil
+}
+
 // End ends a wait or a timer, after the document has been saved. used is the last callback that it has used, zero for
 // none. Ending again, or what never stood, changes nothing. Of a shared id it ends this attempt's wait and earlier ones'.
 func (w *Waits) End(ctx context.Context, wait event.Wait, used uint64) error {
+	return w.EndShared(ctx, wait, used, Known{})
+}
+
+// Known is what a run's document says of a shared id.
+type Known struct {
+	// Done tells whether the run is done with another of its waits, which is ended as well where it stands: that job's end may have
+	// come before the wait was made.
+	Done func(*event.Wait) bool
+	// Unfinished are callbacks for the id that the run has taken but may not be done with. Each leaves a note, by which it finds
+	// the run when it comes again and the id is another's.
+	Unfinished []uint64
+}
+
+// EndShared is End, by what is known of a shared id.
+func (w *Waits) EndShared(ctx context.Context, wait event.Wait, used uint64, known Known) error {
 	if wait.Timer {
 		return w.endTimer(ctx, wait)
 	}
@@ -61,7 +103,7 @@ func (w *Waits) End(ctx context.Context, wait event.Wait, used uint64) error {
 		return nil
 	}
 	for {
-		done, err := w.endShared(ctx, wait, used)
+		done, err := w.endShared(ctx, wait, used, known)
 		if done || err != nil {
 			return err
 		}
@@ -70,7 +112,7 @@ func (w *Waits) End(ctx context.Context, wait event.Wait, used uint64) error {
 
 // endShared tries to end a wait whose id others may use. That it is not there, or not ours, is an answer only when a publish
 // that depends on it was accepted.
-func (w *Waits) endShared(ctx context.Context, wait event.Wait, used uint64) (done bool, err error) {
+func (w *Waits) endShared(ctx context.Context, wait event.Wait, used uint64, known Known) (done bool, err error) {
 	cur, err := w.standing(ctx, wait.ID)
 	if err != nil {
 		return false, err
@@ -79,8 +121,11 @@ func (w *Waits) endShared(ctx context.Context, wait event.Wait, used uint64) (do
 	if cur != nil {
 		ours := sameJob(&cur.wait, &wait)
 		switch {
-		case !cur.ended && ours && cur.wait.Attempt <= wait.Attempt:
+		case !cur.ended && (ours && cur.wait.Attempt <= wait.Attempt || cur.wait.Run == wait.Run && known.Done != nil && known.Done(&cur.wait)):
 			by = cur.wait
+			if err := w.note(ctx, wait, used, known.Unfinished); err != nil {
+				return false, err
+			}
 		case cur.ended && ours && cur.wait.Used < used:
 		default: // ended before, and perhaps the next one's by now
 			again, err := w.outdated(ctx, &wait, cur)
@@ -102,6 +147,21 @@ func (w *Waits) endShared(ctx context.Context, wait event.Wait, used uint64) (do
 		return false, fmt.Errorf("end the wait for %s: %w", wait.ID, err)
 	}
 	return true, nil
+}
+
+// note leaves a note whose callbacks were.
+func (w *Waits) note(ctx context.Context, wait event.Wait, used uint64, unfinished []uint64) error {
+	for _, seq := range unfinished {
+		wait.Used = max(used, seq)
+		data, err := wait.AppendJSON(nil)
+		if err == nil {
+			_, err = w.bus.Publish(ctx, &bus.Message{Subject: noteOf(seq), Data: data, Rollup: true, TTL: w.bus.KeepCallbacks()})
+		}
+		if err != nil {
+			return fmt.Errorf("note whose callback %d for %s was: %w", seq, wait.ID, err)
+		}
+	}
+	return nil
 }
 
 // endTimer replaces the timer's message by one that goes away by itself.

@@ -53,6 +53,9 @@ const (
 	maxSleep = 10 * 24 * time.Hour
 )
 
+// noteOf is the subject of the note whose a callback was. No run has an empty id, so it is no wait's timer.
+func noteOf(seq uint64) string { return subject.Timer("..taken." + strconv.FormatUint(seq, 10)) }
+
 // Park makes a wait stand, unless callbacks for it are there already: then it gives those that count, in order, and no wait
 // stands (a shared one is claimed, and finds what comes next). The caller feeds them to the run; should none of them end
 // the wait, it parks again with Used at the last one. Parking a wait that stands changes nothing but its deadline.
@@ -113,9 +116,9 @@ func (w *Waits) claim(ctx context.Context, wait event.Wait, over *event.Wait) (u
 			return 0, errEnded
 		case cur.ended:
 			m.Expect = &bus.Expect{Seq: cur.revision}
-			if !sameJob(&cur.wait, &wait) {
+			if !sameJob(&cur.wait, &wait) || cur.wait.Attempt < wait.Attempt { // others may have had the id before, which the mark knows of
 				used = max(used, cur.wait.Used)
-			} // else the document knows
+			} // else the document knows; who is behind it is given what it has not seen, and stops
 		case !sameJob(&cur.wait, &wait) && !sameAttempt(&cur.wait, over):
 			if again, err := w.outdated(ctx, &wait, cur); err != nil {
 				return 0, err
