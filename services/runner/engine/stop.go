@@ -88,6 +88,13 @@ func (s *step) leftover() {
 	}
 }
 
+// endWaitsOf commands the end of every wait of one attempt.
+func (s *step) endWaitsOf(def *compose.Job, a *event.Attempt) {
+	for _, w := range waits(a) {
+		s.do(End{Wait: event.Wait{ID: w.ID, Run: s.run.ID, Job: def.ID, Attempt: a.Number}, Used: w.Used})
+	}
+}
+
 // resumed tells whether anything has come that an attempt waited for.
 func resumed(a *event.Attempt) bool {
 	for _, w := range waits(a) {

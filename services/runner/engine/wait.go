@@ -142,13 +142,6 @@ func (s *step) endWaits(def *compose.Job, job *event.Job) {
 	}
 }
 
-// endWaitsOf commands the end of every wait of one attempt.
-func (s *step) endWaitsOf(def *compose.Job, a *event.Attempt) {
-	for _, w := range waits(a) {
-		s.do(End{Wait: event.Wait{ID: w.ID, Run: s.run.ID, Job: def.ID, Attempt: a.Number}, Used: w.Used})
-	}
-}
-
 // calledBack takes a callback. One that has been used already is this delivery coming again; any other for a job that
 // has ended changes nothing, but may have brought one before it to the run.
 func (s *step) calledBack(ev CalledBack) {

@@ -114,6 +114,8 @@ func (w *Waits) claim(ctx context.Context, wait event.Wait, over *event.Wait) (u
 			// Whoever ended it has saved so: the run was cancelled, say, while we were about to. A later attempt counts on, and
 			// a later run of that id has begun its wait after the mark.
 			return 0, errEnded
+		case !cur.ended && sameJob(&cur.wait, &wait) && cur.wait.Attempt > wait.Attempt: // the run has gone on to that one
+			return 0, errEnded
 		case cur.ended:
 			m.Expect = &bus.Expect{Seq: cur.revision}
 			if !sameJob(&cur.wait, &wait) || cur.wait.Attempt < wait.Attempt { // others may have had the id before, which the mark knows of
