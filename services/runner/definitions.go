@@ -8,9 +8,9 @@ import (
 	"log/slog"
 	"slices"
 	"strings"
-	"sync"
 	"sync/atomic"
 
+	lru "github.com/hashicorp/golang-lru/v2"
 	"golang.org/x/mod/semver"
 
 	"github.com/switchbackhq/switchback/pkg/bus"
@@ -56,13 +56,15 @@ type definitions struct {
 	getenv func(string) (string, bool)
 	log    *slog.Logger
 	now    atomic.Pointer[definition]
-
-	mu    sync.Mutex
-	older map[string]*definition
+	older  *lru.Cache[string, *definition]
 }
 
+// keptDefinitions bounds the documents that are kept beside the current one. Others are read again when a run needs them.
+const keptDefinitions = 64
+
 func newDefinitions(bucket *bus.Bucket, doc *compose.Document, getenv func(string) (string, bool), log *slog.Logger) *definitions {
-	d := &definitions{bucket: bucket, getenv: getenv, log: log, older: map[string]*definition{}}
+	d := &definitions{bucket: bucket, getenv: getenv, log: log}
+	d.older, _ = lru.New[string, *definition](keptDefinitions) // fails only for a size below 1
 	d.now.Store(&definition{hash: doc.Hash, doc: doc})
 	return d
 }
@@ -74,10 +76,8 @@ func (d *definitions) replace(ctx context.Context, doc *compose.Document) error 
 	if err := d.publish(ctx, doc); err != nil {
 		return err
 	}
-	d.mu.Lock()
-	defer d.mu.Unlock()
 	was := d.now.Swap(&definition{hash: doc.Hash, doc: doc})
-	d.older[was.hash] = was
+	d.older.Add(was.hash, was)
 	return nil
 }
 
@@ -125,9 +125,7 @@ func (d *definitions) get(ctx context.Context, hash string) (*definition, error)
 	if now := d.current(); hash == now.hash {
 		return now, nil
 	}
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	if def := d.older[hash]; def != nil {
+	if def, ok := d.older.Get(hash); ok {
 		return def, def.newer
 	}
 	e, err := d.bucket.Get(ctx, hash)
@@ -142,7 +140,7 @@ func (d *definitions) get(ctx context.Context, hash string) (*definition, error)
 	if err != nil {
 		return nil, err
 	}
-	d.older[hash] = def
+	d.older.Add(hash, def)
 	return def, def.newer
 }
 
