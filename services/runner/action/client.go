@@ -19,6 +19,8 @@ import (
 	"time"
 	"unicode/utf8"
 
+	"github.com/hashicorp/golang-lru/v2/simplelru"
+
 	"github.com/switchbackhq/switchback/pkg/compose"
 	"github.com/switchbackhq/switchback/pkg/expr"
 	"github.com/switchbackhq/switchback/pkg/value"
@@ -32,9 +34,12 @@ type clients struct {
 	plain       *client
 
 	mu     sync.Mutex
-	owned  map[whose]*client
+	owned  *simplelru.LRU[whose, *client]
 	limits map[limited]*turns
 }
+
+// keptClients bounds the clients that are kept: each change of the file brings components of its own.
+const keptClients = 1024
 
 // whose names a client: a component of one file, and the proxy that it goes through.
 type whose struct {
@@ -57,9 +62,18 @@ type client struct {
 }
 
 func newClients(transport *http.Transport, maxResponse int64) *clients {
-	return &clients{
-		transport: transport, maxResponse: maxResponse, owned: map[whose]*client{}, limits: map[limited]*turns{},
+	c := &clients{
+		transport: transport, maxResponse: maxResponse, limits: map[limited]*turns{},
 		plain: &client{http: newHTTP(transport), maxResponse: maxResponse},
+	}
+	c.owned, _ = simplelru.NewLRU(keptClients, func(_ whose, gone *client) { c.leave(gone) }) // fails only for a size below 1
+	return c
+}
+
+// leave closes the connections that a client has for itself and does not use at the moment.
+func (c *clients) leave(gone *client) {
+	if gone.http != c.plain.http {
+		gone.http.CloseIdleConnections()
 	}
 }
 
@@ -79,8 +93,8 @@ func (c *clients) get(component *compose.Component, scope expr.Scope) (*client, 
 	key, files := whose{component, proxy}, stamp(component.TLS)
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	was := c.owned[key]
-	if was != nil && was.files == files {
+	was, known := c.owned.Get(key)
+	if known && was.files == files {
 		return was, nil
 	}
 	own := &client{http: c.plain.http, limit: c.limit(component), maxResponse: c.maxResponse, files: files}
@@ -90,16 +104,16 @@ func (c *clients) get(component *compose.Component, scope expr.Scope) (*client, 
 	if proxy != "" || component.TLS != nil {
 		transport := c.transport.Clone()
 		if err := configure(transport, component, proxy); err != nil {
-			if was != nil { // a renewed certificate of which only one half is there yet
+			if known { // a renewed certificate of which only one half is there yet
 				return was, nil
 			}
 			return nil, err
 		}
 		own.http = newHTTP(transport)
 	}
-	c.owned[key] = own
-	if was != nil {
-		was.http.CloseIdleConnections()
+	c.owned.Add(key, own)
+	if known {
+		c.leave(was)
 	}
 	return own, nil
 }

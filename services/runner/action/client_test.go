@@ -167,6 +167,21 @@ func TestARateIsKeptWhenTheFileChanges(t *testing.T) {
 	}
 }
 
+// TestClientsAreKeptWithinBounds: a file that is read again and again brings components without end.
+func TestClientsAreKeptWithinBounds(t *testing.T) {
+	asked := 0
+	p := action.New(action.Options{Transport: answering(func(*http.Request) { asked++ })})
+	url := template(t, "http://outside.example")
+	for range action.KeptClients + 10 {
+		if acted, err := p.Perform(t.Context(), of(&compose.Component{MaxResponseSize: 1000}, url), env{}); err != nil || acted.Err != nil {
+			t.Fatalf("%v, %+v", err, acted.Err)
+		}
+	}
+	if p.Clients() != action.KeptClients || asked != action.KeptClients+10 {
+		t.Errorf("%d clients are kept, and %d requests were sent", p.Clients(), asked)
+	}
+}
+
 // TestATurnThatIsGivenUpIsFree: those of a cancelled run hold up nobody.
 func TestATurnThatIsGivenUpIsFree(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
