@@ -283,6 +283,14 @@ func TestWaits(t *testing.T) {
 	if err != nil || total != 3 || len(waits) != 2 || waits[0].ID != "b.c" || waits[1].ID != "odd id" {
 		t.Errorf("%d of %d: %+v, %v", len(waits), total, waits, err)
 	}
+	// The bucket's order is that of the last writes, and one that cannot be read hides no other.
+	h.put(subject.BucketWaits, "broken", "no wait")
+	h.put(subject.BucketWaits, "since long", event.Wait{ID: "since long", Run: "r", Job: "j", Since: start.Add(-time.Hour)})
+	waits, total, err = h.Waits(t.Context(), 1)
+	var broken *UnreadableError
+	if !errors.As(err, &broken) || strings.Join(broken.IDs, " ") != "broken" || total != 4 || len(waits) != 1 || waits[0].ID != "since long" {
+		t.Errorf("%d of %d: %+v, %v", len(waits), total, waits, err)
+	}
 	w, err := h.End(t.Context(), &event.Callback{ID: "odd id", Outcome: event.Failed, Error: "no"})
 	if err != nil || w.Run != "r" {
 		t.Errorf("%+v, %v", w, err)

@@ -101,7 +101,7 @@ func (c *Client) Runs(ctx context.Context, filter Filter, f func(run *event.Run)
 	return matching, nil
 }
 
-// UnreadableError says which runs could not be listed.
+// UnreadableError says which runs or waits could not be listed.
 type UnreadableError struct {
 	IDs   []string
 	first error

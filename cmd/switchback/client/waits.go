@@ -1,11 +1,13 @@
 package client
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"slices"
+	"strings"
 
 	"github.com/switchbackhq/switchback/pkg/bus"
 	"github.com/switchbackhq/switchback/pkg/event"
@@ -14,25 +16,38 @@ import (
 )
 
 // Waits gives the waits for callbacks, those that wait longest first, at most limit of them (0: all), and how many there are.
+// One that cannot be read keeps no other from being given: the error is a *UnreadableError then, beside the others.
 func (c *Client) Waits(ctx context.Context, limit int) (waits []*event.Wait, total int, err error) {
+	var broken UnreadableError
+	longest := func(a, b *event.Wait) int {
+		return cmp.Or(a.Since.Compare(b.Since), strings.Compare(a.ID, b.ID))
+	}
 	for e, err := range c.bus.Bucket(subject.BucketWaits).All(ctx, "") {
 		if err != nil {
 			return nil, total, fmt.Errorf("list the waits: %w", err)
 		}
 		w, err := decodeWait(e)
 		if err != nil {
-			return nil, total, err
+			broken.add(e.Key, err)
+			continue
 		}
 		if w.Timer {
 			continue // for time alone: nobody can end it
 		}
 		total++
-		// The bucket gives the oldest first, so the first are those to keep.
-		if limit == 0 || len(waits) < limit {
-			waits = append(waits, w)
+		waits = append(waits, w)
+		if limit > 0 && len(waits) == 2*limit { // there may be very many
+			slices.SortFunc(waits, longest)
+			waits = waits[:limit]
 		}
 	}
-	slices.SortStableFunc(waits, func(a, b *event.Wait) int { return a.Since.Compare(b.Since) })
+	slices.SortFunc(waits, longest)
+	if limit > 0 {
+		waits = waits[:min(limit, len(waits))]
+	}
+	if len(broken.IDs) > 0 {
+		return waits, total, &broken
+	}
 	return waits, total, nil
 }
 

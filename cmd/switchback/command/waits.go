@@ -1,7 +1,9 @@
 package command
 
 import (
+	"cmp"
 	"context"
+	"errors"
 	"fmt"
 	"time"
 
@@ -30,11 +32,12 @@ func (w *waitsListCommand) Run(ctx context.Context, s *streams) error {
 	}
 	return w.with(ctx, func(c *client.Client) error {
 		waits, total, err := c.Waits(ctx, limit)
-		if err != nil {
+		var broken *client.UnreadableError // told when the others are listed
+		if err != nil && !errors.As(err, &broken) {
 			return err
 		}
 		if w.json() {
-			return list(s.out, func(write func(any) error) error {
+			listed := list(s.out, func(write func(any) error) error {
 				for _, wait := range waits {
 					if err := write(wait); err != nil {
 						return err
@@ -42,8 +45,9 @@ func (w *waitsListCommand) Run(ctx context.Context, s *streams) error {
 				}
 				return nil
 			})
+			return cmp.Or(listed, err)
 		}
-		if len(waits) == 0 {
+		if len(waits) == 0 && broken == nil {
 			fmt.Fprintln(s.err, "Nothing waits.")
 			return nil
 		}
@@ -52,11 +56,13 @@ func (w *waitsListCommand) Run(ctx context.Context, s *streams) error {
 		for i, wait := range waits {
 			rows[i] = []string{wait.ID, wait.Run, wait.Job, show.Relative(wait.Since, now), show.Relative(wait.Deadline, now)}
 		}
-		if err := show.Table(s.out, []string{"ID", "RUN", "JOB", "SINCE", "DEADLINE"}, rows); err != nil {
-			return err
+		if len(rows) > 0 {
+			if err := show.Table(s.out, []string{"ID", "RUN", "JOB", "SINCE", "DEADLINE"}, rows); err != nil {
+				return err
+			}
 		}
 		more(s.err, total-len(waits))
-		return nil
+		return err
 	})
 }
 
