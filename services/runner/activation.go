@@ -32,15 +32,18 @@ type activation struct {
 	world       engine.World
 	saveFirst   bool // also what begins the run is saved before it is done
 
-	run       *event.Run // as it is, saved or not
-	rev       journal.Revision
-	overgrown bool   // its document is too large to be kept
-	stopping  bool   // it is only ended: its definition may be lost
-	undefined bool   // and is not to be used
-	saved     []byte // as it was saved here last
-	saves     int
-	unsaved   []engine.Event
+	ledger    *ledger    // the run as it is, which others may share
+	own       ledger     // it, where this activation was the first
+	run       *event.Run // as this activation saw it last: with all that has come of its message
+	begun     bool       // it was saved
+	stopping  bool       // it is only ended: its definition may be lost
+	undefined bool       // and is not to be used
+	saved     []byte     // as it was saved last
+	saves     int        // of what this activation has changed
+	unsaved   []unsaved
+	at, epoch uint64 // of the ledger, which the last of these has
 	queue     []engine.Command
+	later     []engine.Act // requests that wait for others to be answered
 	ends      []engine.End // done last: a wait that stands brings its callback here again
 	made      []event.Wait // waits that were made, or may have been, while the run may have gone on elsewhere
 	look      bool         // the document tells whether it has
@@ -66,6 +69,15 @@ type performed struct {
 	err   error
 }
 
+// unsaved is an event of which it is not known to be stored what came of it, or what it was decided upon.
+type unsaved struct {
+	ev      engine.Event
+	changed bool
+}
+
+// maxFlying bounds the requests that one activation has in flight: a for-each may have thousands of items.
+const maxFlying = 256
+
 // checkpointAfter is how long the first requests of a run may take before it is saved and so becomes visible: most are
 // done sooner, and save the write.
 const checkpointAfter = 250 * time.Millisecond
@@ -77,13 +89,33 @@ var (
 	errAborted = errors.New("the run was cancelled")
 )
 
-func (r *Runner) begin(ctx context.Context, runID, trigger string) *activation {
+// company says whether an activation shares the run with those that go on with it in this runner.
+type company int
+
+const (
+	apart  company = iota // it is by itself: what it does is not to be mixed with what others do
+	leader                // others may join it, and it joins nobody
+	member                // it joins others, and others may join it
+)
+
+func (r *Runner) begin(ctx context.Context, runID, trigger string, c company) *activation {
 	a := &activation{r: r, ctx: ctx, runID: runID, trigger: trigger}
 	a.outside, a.abort = context.WithCancelCause(ctx)
+	a.ledger = &a.own
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	r.active[runID] = append(r.active[runID], a)
 	r.metrics.active.Inc()
+	other := r.ledgers[runID]
+	switch {
+	case c == apart:
+	case other == nil:
+		a.own.shared = true
+		r.ledgers[runID] = a.ledger
+	case c == member:
+		a.ledger = other
+	}
+	a.ledger.users++
 	return a
 }
 
@@ -104,11 +136,32 @@ func (a *activation) end() {
 	} else {
 		delete(a.r.active, a.runID)
 	}
+	if a.ledger.users--; a.ledger.users == 0 && a.ledger.shared {
+		delete(a.r.ledgers, a.runID)
+	}
 	a.r.metrics.active.Dec()
 }
 
-// adopt takes a run as it is stored.
+// adopt takes a run as it was read, or as others have it since.
 func (a *activation) adopt(run *event.Run, rev journal.Revision) error {
+	l := a.ledger
+	l.mu.Lock()
+	if l.run == nil {
+		l.begin(run, rev)
+	}
+	old := l.rev < rev
+	a.run, a.begun, a.epoch = l.run, l.rev != 0, l.epoch
+	l.mu.Unlock()
+	if old {
+		if _, err := a.fresh(); err != nil {
+			return err
+		}
+	}
+	return a.meet(a.run)
+}
+
+// meet makes sure that this runner can go on with a run.
+func (a *activation) meet(run *event.Run) error {
 	if run.Version > engine.Version {
 		return fault.Wrap(errNewer, fault.Unavailable,
 			fmt.Sprintf("run %s has version %d, and this runner knows %d", run.ID, run.Version, engine.Version), "bring this runner up to date")
@@ -121,7 +174,6 @@ func (a *activation) adopt(run *event.Run, rev journal.Revision) error {
 		a.definition = def
 		a.world = engine.World{}
 	}
-	a.run, a.rev = run, rev
 	a.traceRun(run)
 	return nil
 }
@@ -148,6 +200,7 @@ func (a *activation) follow(ev engine.Event) error {
 		if err := a.perform(); err != nil {
 			return err
 		}
+		a.launch()
 		if a.flying == 0 {
 			if len(a.unsaved) == 0 {
 				return a.endWaits()
@@ -176,64 +229,130 @@ func (a *activation) follow(ev engine.Event) error {
 	}
 }
 
-// takeAll applies the end of an invocation, and of those that have come to theirs meanwhile: they are saved together.
+// takeAll applies the end of an invocation, and of those that have come to theirs meanwhile: in one step, and they are saved
+// together.
 func (a *activation) takeAll(p performed) error {
+	var events []engine.Event
 	for {
 		a.flying--
-		if err := a.took(p); err != nil {
-			return err
+		switch {
+		case errors.Is(p.err, errAborted):
+			if err := a.reload(); err != nil {
+				return err
+			}
+			if !a.run.Status.Ended() {
+				return p.err
+			}
+		case p.err != nil:
+			return p.err
+		default:
+			p.acted.Trigger = a.trigger
+			events = append(events, p.acted)
 		}
 		select {
 		case p = <-a.results:
 		default:
-			return nil
+			return a.apply(events...)
 		}
 	}
 }
 
-// took applies the end of an invocation.
-func (a *activation) took(p performed) error {
-	if errors.Is(p.err, errAborted) {
-		if err := a.reload(); err != nil {
-			return err
-		}
-		if a.run.Status.Ended() {
-			return nil
-		}
-	}
-	if p.err != nil {
-		return p.err
-	}
-	p.acted.Trigger = a.trigger
-	return a.apply(p.acted)
+// apply advances the run by events.
+func (a *activation) apply(events ...engine.Event) error {
+	_, err := a.advance(events)
+	return err
 }
 
-// apply advances the run by an event.
-func (a *activation) apply(ev engine.Event) error {
-	if cb, ok := ev.(engine.CalledBack); ok && cb.Callback.Object != nil {
-		if err := a.load(&cb.Callback); err != nil {
-			return err
+// advance is apply, and tells which of the events have changed the run.
+func (a *activation) advance(events []engine.Event) (changed []bool, err error) {
+	if len(events) > 1 && slices.ContainsFunc(events, large) {
+		for i := range events { // what is to be read of one holds up those behind it
+			one, err := a.advance(events[i : i+1])
+			if err != nil {
+				return nil, err
+			}
+			changed = append(changed, one...)
 		}
-		ev = cb
+		return changed, nil
+	}
+	if len(events) == 0 {
+		return nil, nil
 	}
 	if a.world.Document == nil && a.definition != nil {
 		resolver := a.r.resolver(a.definition)
-		a.world = engine.World{Document: a.definition.doc, Static: resolver.Scope(a.outside), WaitTimeout: a.r.cfg.WaitTimeout}
+		a.world = engine.World{
+			Document: a.definition.doc, Static: resolver.Scope(a.outside), WaitTimeout: a.r.cfg.WaitTimeout, Lists: &a.ledger.lists,
+		}
 	}
-	run, commands, err := engine.Advance(a.world, a.run, ev)
-	if err != nil {
-		return &poison{err: fmt.Errorf("advance: %w", err)}
+	entries := make([]*entry, len(events))
+	for i, ev := range events {
+		entries[i] = &entry{ev: ev, world: a.world}
 	}
-	if run != a.run {
-		a.unsaved = append(a.unsaved, ev)
-		a.run = run
+	a.ledger.take(entries...)
+	changed = make([]bool, len(events))
+	for i, e := range entries {
+		if changed[i], err = a.applied(e); err != nil {
+			return nil, err
+		}
+	}
+	return changed, nil
+}
+
+// applied takes what came of an event, and tells whether it has changed the run.
+func (a *activation) applied(e *entry) (changed bool, err error) {
+	switch {
+	case e.err != nil:
+		return false, e.err
+	case e.unloaded:
+		cb, _ := e.ev.(engine.CalledBack)
+		if err := a.load(&cb.Callback); err != nil {
+			return false, err
+		}
+		one, err := a.advance([]engine.Event{cb})
+		return err == nil && one[0], err
+	}
+	lost := len(a.unsaved) > 0 && e.epoch != a.epoch
+	a.run, a.epoch = e.run, e.epoch
+	if e.unstored || lost {
+		a.unsaved = append(a.unsaved, unsaved{e.ev, e.changed})
+		a.at = e.at
+	}
+	if lost {
+		return e.changed, a.retake()
 	}
 	if len(a.queue) == 0 {
-		a.queue = commands
+		a.queue = e.commands
 	} else {
-		a.queue = append(a.queue, commands...)
+		a.queue = append(a.queue, e.commands...)
 	}
-	return nil
+	if e.known {
+		return false, a.apply(engine.Redelivered{Trigger: a.trigger, At: time.Now()})
+	}
+	return e.changed, nil
+}
+
+// retake applies what has happened here to a run that was read anew, and goes through all again that this activation's message
+// has set off.
+func (a *activation) retake() error {
+	for _, c := range a.queue { // an id is claimed before what was called back early is given
+		if p, ok := c.(engine.Park); ok {
+			a.made = append(a.made, p.Wait)
+		}
+	}
+	events := a.unsaved
+	a.unsaved, a.queue, a.later, a.saved = nil, nil, nil, nil
+	if err := a.meet(a.run); err != nil {
+		return err
+	}
+	for _, was := range events {
+		if err := a.apply(was.ev); err != nil {
+			return err
+		}
+	}
+	if a.stopping {
+		return nil // the event has done the same
+	}
+	return a.apply(engine.Redelivered{Trigger: a.trigger, At: time.Now()})
 }
 
 // perform does what is commanded, as far as it does not have to wait for outside services.
@@ -266,10 +385,10 @@ func (a *activation) perform() error {
 // mayGoAhead tells whether the commands may be performed before the run is saved: only its first requests. Nothing is
 // lost with them: the request for the run comes again, and they carry the same idempotency keys.
 func (a *activation) mayGoAhead() bool {
-	if a.saveFirst || a.rev != 0 || len(a.unsaved) != 1 {
+	if a.saveFirst || a.begun || len(a.unsaved) != 1 {
 		return false
 	}
-	if _, first := a.unsaved[0].(engine.Requested); !first {
+	if _, first := a.unsaved[0].ev.(engine.Requested); !first {
 		return false
 	}
 	for _, c := range a.queue {
@@ -285,7 +404,8 @@ func (a *activation) mayGoAhead() bool {
 func (a *activation) command(c engine.Command) error {
 	switch c := c.(type) {
 	case engine.Act:
-		a.act(c)
+		a.later = append(a.later, c)
+		a.launch()
 		return nil
 	case engine.Park:
 		return a.park(c)
@@ -326,6 +446,17 @@ func (a *activation) finish() error {
 	return nil
 }
 
+// launch performs invocations, as many as may be in flight.
+func (a *activation) launch() {
+	for len(a.later) > 0 && a.flying < maxFlying {
+		c := a.later[0]
+		a.later = a.later[1:]
+		if engine.Wanted(a.run, c) {
+			a.act(c)
+		}
+	}
+}
+
 // act performs an invocation beside the activation; its end comes in through results.
 func (a *activation) act(c engine.Act) {
 	name := acting{id: c.ID, poll: c.Poll}
@@ -356,81 +487,87 @@ func (a *activation) act(c engine.Act) {
 	})
 }
 
-// save stores the run. When somebody else has saved meanwhile, what has happened here is applied to what they have
-// saved, and all that this activation's message has set off is gone through again.
+// save makes sure that all is stored that has happened here, and all that it was decided upon: by this activation, or by another
+// that saves for both. When another runner has saved meanwhile, what has happened here is applied to what that has saved.
 func (a *activation) save() error {
+	l := a.ledger
 	for len(a.unsaved) > 0 {
-		rev, data, err := a.r.journal.Save(a.ctx, a.run, a.rev)
-		if err == nil {
-			begun := a.rev == 0
-			a.rev, a.saved, a.unsaved = rev, data, nil
-			a.saves++
-			if begun && a.run.Parent != "" {
-				return a.wanted()
-			}
-			return nil
-		}
-		if fault.CodeOf(err) == fault.TooLarge {
-			// Nothing was stored. The run cannot go on, and says so.
-			if a.overgrown {
-				return &poison{err: err}
-			}
-			a.overgrown = true
-			a.queue = nil
-			message := "the run has grown too large: " + err.Error()
-			if err := a.apply(engine.Overgrown{Message: message, Trigger: a.trigger, At: time.Now()}); err != nil {
+		began, over, err := a.store(l)
+		switch {
+		case err != nil:
+			return err
+		case over != nil:
+			if _, err := a.applied(over); err != nil {
 				return err
 			}
-			continue
-		}
-		if !errors.Is(err, journal.ErrConflict) {
-			return err
-		}
-		a.r.metrics.conflicts.Inc()
-		if err := a.reload(); err != nil {
-			return err
+		case len(a.unsaved) > 0:
+			if err := a.retake(); err != nil {
+				return err
+			}
+		case began && a.run.Parent != "":
+			return a.wanted()
 		}
 	}
 	return nil
 }
 
+// store is one try to save: nothing is unsaved after it, or the run was read anew. Over is what has ended a run that is too large.
+func (a *activation) store(l *ledger) (began bool, over *entry, err error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	for l.busy && l.epoch == a.epoch && l.stored < a.at {
+		if err := l.wait(a.ctx); err != nil {
+			return false, nil, err
+		}
+	}
+	if l.epoch == a.epoch && l.stored < a.at {
+		began = l.rev == 0
+		if err = l.store(a); fault.CodeOf(err) == fault.TooLarge {
+			// Nothing was stored. The run cannot go on, and says so.
+			over, err = l.tooLarge(a, err)
+		}
+	}
+	switch {
+	case err != nil:
+		return false, nil, err
+	case over != nil:
+		a.queue, a.later, a.epoch = nil, nil, l.epoch
+		return false, over, nil
+	case l.epoch != a.epoch:
+		a.run, a.begun, a.epoch = l.run, true, l.epoch
+		return false, nil, nil
+	}
+	if slices.ContainsFunc(a.unsaved, func(u unsaved) bool { return u.changed }) {
+		a.saves++
+	}
+	a.run, a.begun, a.saved, a.unsaved = l.kept, true, l.told, nil
+	return began, nil, nil
+}
+
+// fresh makes sure that the run is known as it is stored, and tells whether it was not when this activation saw it last.
+func (a *activation) fresh() (changed bool, err error) {
+	l := a.ledger
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if err := l.renew(a); err != nil {
+		return false, err
+	}
+	changed = a.epoch != l.epoch
+	if len(a.unsaved) == 0 { // else that is taken again
+		a.run, a.epoch = l.kept, l.epoch
+	}
+	return changed, nil
+}
+
+// reload is fresh, and applies what is unsaved to what was read.
 func (a *activation) reload() error {
-	id := a.run.ID
-	run, rev, err := a.r.journal.Load(a.ctx, id)
-	if err != nil {
+	changed, err := a.fresh()
+	if err != nil || !changed || len(a.unsaved) == 0 {
 		return err
 	}
-	events := a.unsaved
-	if len(events) > 0 {
-		if req, ok := events[0].(engine.Requested); ok {
-			if run == nil {
-				return fmt.Errorf("run %s: saving it was refused, but there is none", id)
-			}
-			if run.Request != req.Request.Seq {
-				return errTaken
-			}
-			events = events[1:]
-		}
-	}
-	if run == nil {
-		return &poison{err: fmt.Errorf("run %s has gone", id)}
-	}
-	for _, c := range a.queue { // an id is claimed before what was called back early is given
-		if p, ok := c.(engine.Park); ok {
-			a.made = append(a.made, p.Wait)
-		}
-	}
-	a.unsaved, a.queue, a.saved = nil, nil, nil
-	if err := a.adopt(run, rev); err != nil {
-		return err
-	}
-	for _, ev := range events {
-		if err := a.apply(ev); err != nil {
-			return err
-		}
-	}
-	if a.stopping {
-		return nil // the event has done the same
-	}
-	return a.apply(engine.Redelivered{Trigger: a.trigger, At: time.Now()})
+	l := a.ledger
+	l.mu.Lock()
+	a.run, a.epoch = l.run, l.epoch
+	l.mu.Unlock()
+	return a.retake()
 }

@@ -79,6 +79,15 @@ func (b *bench) waits(id string) {
 	b.await(id, "waiting for its callback", func(r *event.Run) bool {
 		return r.Jobs["hold"] != nil && r.Jobs["hold"].Status == event.StatusWaiting && !r.Queued()
 	})
+	// The document is saved before the wait is made. A callback in between is early, and who is to be blamed for it is another message.
+	bustest.Eventually(b.t, "the wait stands", func() bool {
+		for _, on := range []string{subject.Wait(id + ".hold"), subject.Timer(id + ".hold")} { // its own id's, and a shared one's
+			if _, err := b.bus.Last(b.t.Context(), subject.StreamWaits, on); err == nil {
+				return true
+			}
+		}
+		return false
+	})
 }
 
 // gone waits until nobody waits for an id any more.

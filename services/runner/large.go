@@ -12,16 +12,11 @@ import (
 	"github.com/switchbackhq/switchback/pkg/event"
 	"github.com/switchbackhq/switchback/pkg/fault"
 	"github.com/switchbackhq/switchback/pkg/subject"
-	"github.com/switchbackhq/switchback/services/runner/engine"
 )
 
-// load gives a callback the result that it refers to. One that is not there is asked for at every delivery; when the
+// load gives a callback, for which the run waits, the result that it refers to. One that is not there is asked for at every delivery; when the
 // message is given up otherwise, the callback counts as failed: the run must not wait for what cannot be had.
 func (a *activation) load(cb *event.Callback) error {
-	if !engine.Expects(a.run, cb.ID, cb.Seq) {
-		cb.Object = nil // a duplicate: nobody looks at its result
-		return nil
-	}
 	ref := cb.Object
 	err := a.r.bus.LoadResult(a.ctx, cb)
 	if err == nil {
@@ -51,7 +46,7 @@ func (r *Runner) requestLarge(ctx context.Context, d *bus.Delivery, req *event.R
 	}
 	kept := req.Object
 	if run != nil {
-		a := r.begin(ctx, req.RunID, requestTrigger(d))
+		a := r.begin(ctx, req.RunID, requestTrigger(d), member)
 		defer a.end()
 		a.request, a.lastTry = d, d.Deliveries >= r.cfg.MaxDeliveries
 		err = a.again(run, rev, req.Seq, time.Now())

@@ -46,7 +46,7 @@ func (a *activation) park(c engine.Park) error {
 	if engine.Shared(&c.Wait) { // while it was being claimed, the run may have gone on elsewhere
 		a.made, a.look = append(a.made, c.Wait), true
 	}
-	return a.parked(&p)
+	return a.parked([]parking{p})
 }
 
 // stand makes a wait stand. An id that another job of the run is done with, but whose wait is not ended yet, is taken over. The wait of
@@ -88,33 +88,51 @@ func (a *activation) leftByOther(w *event.Wait) (bool, error) {
 	return true, a.r.endShared(a.ctx, run, *w, w.Used, "")
 }
 
-// parked takes what came of it.
-func (a *activation) parked(p *parking) error {
-	c := p.park
-	if fault.CodeOf(p.err) == fault.Conflict {
-		return a.apply(engine.Refused{
-			ID: c.Wait.ID, Job: c.Wait.Job, Trigger: a.trigger, At: time.Now(),
-			Err: engine.Error{Code: engine.CodeConflict, Message: p.err.Error()},
-		})
-	}
-	if p.err != nil {
-		return fmt.Errorf("make the wait for %s: %w", c.Wait.ID, p.err)
-	}
-	for _, cb := range p.early {
-		a.r.fate(cb, fate.Early)
-		a.linkTo(cb.Trace)
-		if err := a.apply(engine.CalledBack{Callback: *cb, Early: true, Trigger: a.trigger, At: time.Now()}); err != nil {
-			return err
+// parked takes what came of waits: of all of them in one step. What came of one may end the job of another: then the run takes no
+// more for that, and its wait is among those that are ended at last.
+func (a *activation) parked(all []parking) error {
+	var events []engine.Event
+	var early []*event.Callback // of each event, if any
+	for _, p := range all {
+		id := p.park.Wait.ID
+		if fault.CodeOf(p.err) == fault.Conflict {
+			events = append(events, engine.Refused{
+				ID: id, Job: p.park.Wait.Job, Trigger: a.trigger, At: time.Now(),
+				Err: engine.Error{Code: engine.CodeConflict, Message: p.err.Error()},
+			})
+			early = append(early, nil)
+			continue
 		}
-		c.Wait.Used = cb.Seq
-		if p.by != nil {
-			p.by.used = cb.Seq
+		if p.err != nil {
+			return fmt.Errorf("make the wait for %s: %w", id, p.err)
+		}
+		for _, cb := range p.early {
+			events = append(events, engine.CalledBack{Callback: *cb, Early: true, Trigger: a.trigger, At: time.Now()})
+			early = append(early, cb)
 		}
 	}
-	if len(p.early) > 0 {
-		a.queue = append(a.queue, c) // still wanted when there was only progress
-	} else {
-		a.performed(c.Wait.ID)
+	changed, err := a.advance(events)
+	if err != nil {
+		return err
+	}
+	for i, cb := range early {
+		if cb != nil && changed[i] {
+			a.r.fate(cb, fate.Early)
+			a.linkTo(cb.Trace)
+		}
+	}
+	for _, p := range all {
+		switch {
+		case p.err != nil:
+		case len(p.early) == 0:
+			a.performed(p.park.Wait.ID)
+		default:
+			p.park.Wait.Used = p.early[len(p.early)-1].Seq
+			if p.by != nil {
+				p.by.used = p.park.Wait.Used
+			}
+			a.queue = append(a.queue, p.park) // still wanted when there was only progress
+		}
 	}
 	return nil
 }
@@ -171,15 +189,8 @@ func (a *activation) parkAll(commands int) error {
 	a.look = true
 	for i := range all {
 		a.made = append(a.made, all[i].park.Wait)
-		// What came of one before it may have ended its job: then it is among those that are ended at last.
-		if !engine.Wanted(a.run, all[i].park) {
-			continue
-		}
-		if err := a.parked(&all[i]); err != nil {
-			return err
-		}
 	}
-	return nil
+	return a.parked(all)
 }
 
 // endWaits ends what is no longer waited for: the last thing before the message is acknowledged.
@@ -209,26 +220,26 @@ func (a *activation) endWaits() error {
 // disown ends waits that were made for nothing: another activation has ended their jobs meanwhile, when they did not stand yet. It gives the
 // run as it has seen it.
 func (a *activation) disown() (*event.Run, error) {
-	run := a.run
 	if len(a.made) == 0 {
-		return run, nil
+		return a.run, nil
 	}
 	if a.look {
-		now, _, err := a.r.bus.Stub(a.ctx, run.ID)
-		if err != nil && !errors.Is(err, bus.ErrNotFound) {
-			return nil, fmt.Errorf("look at run %s: %w", run.ID, err)
-		}
-		if err == nil {
-			run = now
+		if _, err := a.fresh(); err != nil {
+			return nil, fmt.Errorf("look at run %s: %w", a.runID, err)
 		}
 	}
+	type of struct{ id, job string }
+	ending := make(map[of]bool, len(a.ends))
+	for _, e := range a.ends {
+		ending[of{e.Wait.ID, e.Wait.Job}] = true
+	}
 	for _, w := range a.made {
-		if engine.Unwanted(run, &w) && !slices.ContainsFunc(a.ends, func(e engine.End) bool { return e.Wait.ID == w.ID && e.Wait.Job == w.Job }) {
-			a.ends = append(a.ends, engine.End{Wait: w, Used: engine.Used(run, w.ID)})
+		if engine.Unwanted(a.run, &w) && !ending[of{w.ID, w.Job}] {
+			a.ends = append(a.ends, engine.End{Wait: w, Used: engine.Used(a.run, w.ID)})
 		}
 	}
 	a.made, a.look = nil, false
-	return run, nil
+	return a.run, nil
 }
 
 func (a *activation) endSome(run *event.Run, ends []engine.End) error {

@@ -146,12 +146,16 @@ func TestAWaitIsLeftToWhoseCallbackHasEndedIt(t *testing.T) {
 	run := &event.Run{ID: "r", Status: event.StatusRunning, CreatedAt: now, Jobs: map[string]*event.Job{"a": {Status: event.StatusCompleted, Attempts: []*event.Attempt{{
 		Number: 1, Wait: state(own, &event.ResumedBy{Seq: 7, Outcome: event.Succeeded, At: now}), More: []*event.WaitState{state("y", nil)},
 	}}}}}
-	if _, _, err := r.journal.Save(ctx, run, 0); err != nil {
+	rev, _, err := r.journal.Save(ctx, run, 0)
+	if err != nil {
 		t.Fatal(err)
 	}
-	a := r.begin(ctx, "r", "request:1")
+	a := r.begin(ctx, "r", "request:1", apart)
 	defer a.end()
-	a.run, a.look = run, true
+	if err := a.adopt(run, rev); err != nil {
+		t.Fatal(err)
+	}
+	a.look = true
 	for _, id := range []string{own, "y"} {
 		if _, err := r.waits.Park(ctx, wanted(id), wait.Options{}); err != nil {
 			t.Fatal(err)

@@ -66,7 +66,7 @@ func (r *Runner) start(ctx context.Context, d *bus.Delivery, req *event.RunReque
 	if req.Input, err = engine.CheckInput(workflow, req.Input); err != nil {
 		return r.reject(ctx, d, req, err)
 	}
-	a := r.begin(ctx, req.RunID, requestTrigger(d))
+	a := r.begin(ctx, req.RunID, requestTrigger(d), leader)
 	defer a.end()
 	a.request, a.lastTry = d, d.Deliveries >= r.cfg.MaxDeliveries
 	a.definition = definition
@@ -143,7 +143,7 @@ func (r *Runner) retry(ctx context.Context, d *bus.Delivery, req *event.RunReque
 	if run == nil || run.Status == event.StatusRejected {
 		return r.bury(ctx, &d.Stored, fmt.Errorf("there is no run %q to be tried again", req.RunID))
 	}
-	a := r.begin(ctx, req.RunID, requestTrigger(d))
+	a := r.begin(ctx, req.RunID, requestTrigger(d), apart) // whoever ends the run at the same moment tells of that end
 	defer a.end()
 	a.request, a.lastTry = d, d.Deliveries >= r.cfg.MaxDeliveries
 	if err := a.adopt(run, rev); err != nil {

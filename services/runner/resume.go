@@ -48,7 +48,7 @@ func (r *Runner) resume(ctx context.Context, d *bus.Delivery) error {
 		// or the job that it was for may have begun anew.
 		events, again = append([]engine.Event{engine.Redelivered{Trigger: callbackTrigger(cb), At: time.Now()}}, events...), true
 	}
-	a := r.begin(ctx, runID, callbackTrigger(cb))
+	a := r.begin(ctx, runID, callbackTrigger(cb), member)
 	defer a.end()
 	a.redelivered, a.lastTry = again, d.Deliveries >= r.cfg.MaxDeliveries
 	changed := false
@@ -142,7 +142,10 @@ func (r *Runner) find(ctx context.Context, cb *event.Callback, again bool) (runI
 // for by no other run, so its wait need not be looked up. The document decides, as ever.
 func (r *Runner) remembered(id string) (runID string, ok bool) {
 	for dot := strings.LastIndexByte(id, '.'); dot > 0; dot = strings.LastIndexByte(id[:dot], '.') {
-		run := r.journal.Recent(id[:dot])
+		run := r.inHand(id[:dot])
+		if run == nil {
+			run = r.journal.Recent(id[:dot])
+		}
 		if run != nil && engine.Waits(run, id) {
 			return run.ID, true
 		}
@@ -150,14 +153,30 @@ func (r *Runner) remembered(id string) (runID string, ok bool) {
 	return "", false
 }
 
+// inHand gives a run that is being worked on here, as it is stored; nil: it is not, or not known yet.
+func (r *Runner) inHand(id string) *event.Run {
+	r.mu.Lock()
+	l := r.ledgers[id]
+	r.mu.Unlock()
+	if l == nil {
+		return nil
+	}
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.kept
+}
+
 // inOrder gives a callback after those for the same wait that were stored before it and may still be on their way to
 // another runner: the first one stored is the first one taken. All of them count as set off by this message.
 func (r *Runner) inOrder(ctx context.Context, w *event.Wait, cb *event.Callback) ([]engine.Event, error) {
 	var events []engine.Event
 	used := w.Used
-	run, err := r.journal.Glance(ctx, w.Run)
-	if err != nil {
-		return nil, err
+	run := r.inHand(w.Run)
+	if run == nil {
+		var err error
+		if run, err = r.journal.Glance(ctx, w.Run); err != nil {
+			return nil, err
+		}
 	}
 	trigger := callbackTrigger(cb)
 	if run != nil {
@@ -209,7 +228,7 @@ func (r *Runner) timeout(ctx context.Context, d *bus.Delivery) error {
 	if late := now.Sub(w.Deadline); late >= 0 && !rung && d.Deliveries == 1 { // else it is woken on the way to a far deadline
 		r.metrics.overdue.Observe(late.Seconds())
 	}
-	a := r.begin(ctx, w.Run, "timeout:"+strconv.FormatUint(d.Seq, 10))
+	a := r.begin(ctx, w.Run, "timeout:"+strconv.FormatUint(d.Seq, 10), member)
 	defer a.end()
 	a.redelivered, a.lastTry = d.Deliveries > 1, d.Deliveries >= r.cfg.MaxDeliveries
 	changed, err := a.resume(w.Run, engine.Expired{ID: w.ID, Seq: d.Seq, Rung: rung, Trigger: a.trigger, At: now})
@@ -230,37 +249,56 @@ func (r *Runner) timeout(ctx context.Context, d *bus.Delivery) error {
 // resume applies an event to a stored run and does what follows. It tells whether the run took the event.
 func (a *activation) resume(runID string, ev engine.Event) (bool, error) {
 	saves := a.saves
-	recall := a.r.journal.Recall
-	if a.redelivered { // another runner may have recorded since what the message set off: that is not to be done again
-		recall = a.r.journal.Load
-	}
-	run, rev, err := recall(a.ctx, runID)
-	if err != nil {
+	known, err := a.join(runID)
+	if err != nil || !known {
 		return false, err
 	}
-	if run != nil {
-		if err := a.adopt(run, rev); err != nil {
-			return false, err
-		}
-		if err := a.handle(ev); err != nil {
-			return false, err
-		}
-		if a.saves > saves || a.rev != rev { // in between it was read anew
-			return a.saves > saves, nil
-		}
+	epoch := a.epoch
+	if err := a.handle(ev); err != nil {
+		return false, err
+	}
+	if a.saves > saves || a.epoch != epoch { // in between it was read anew
+		return a.saves > saves, nil
 	}
 	// Nothing came of it. That is an answer only by the document as it is now.
-	run, rev, err = a.r.journal.Load(a.ctx, runID)
-	if err != nil || run == nil || rev == a.rev {
+	if changed, err := a.fresh(); err != nil || !changed {
 		return false, err
 	}
-	if err := a.adopt(run, rev); err != nil {
+	if err := a.meet(a.run); err != nil {
 		return false, err
 	}
 	if err := a.handle(ev); err != nil {
 		return false, err
 	}
 	return a.saves > saves, nil
+}
+
+// join takes the run as this runner has it, or reads it, and tells whether there is one.
+func (a *activation) join(runID string) (bool, error) {
+	run, rev := a.ledger.now()
+	if run == nil {
+		recall := a.r.journal.Recall
+		if a.redelivered {
+			recall = a.r.journal.Load
+		}
+		var err error
+		if run, rev, err = recall(a.ctx, runID); err != nil {
+			return false, err
+		}
+		if run == nil { // a copy would not say so
+			return false, nil
+		}
+		return true, a.adopt(run, rev)
+	}
+	if err := a.adopt(run, rev); err != nil {
+		return false, err
+	}
+	if a.redelivered { // another runner may have recorded since what the message set off: that is not to be done again
+		if _, err := a.fresh(); err != nil {
+			return false, err
+		}
+	}
+	return true, a.meet(a.run)
 }
 
 // discard parks a message that nobody can make sense of.

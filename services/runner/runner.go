@@ -119,6 +119,7 @@ type Runner struct {
 
 	mu         sync.Mutex
 	active     map[string][]*activation // by run id: what a cancel stops
+	ledgers    map[string]*ledger       // by run id: what activations have in common
 	performing map[string]*performance  // by invocation: what a callback may overtake
 	meeting    int                      // callbacks that wait for such an activation
 }
@@ -157,6 +158,7 @@ func New(cfg Config, deps Deps) *Runner {
 		orphans:     newOrphans(cfg.OrphanGrace),
 		ready:       make(chan struct{}),
 		active:      map[string][]*activation{},
+		ledgers:     map[string]*ledger{},
 		performing:  map[string]*performance{},
 	}
 	r.orphans.count = r.fate

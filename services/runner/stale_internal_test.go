@@ -138,7 +138,7 @@ workflow:
 					if _, err := r.waits.Park(ctx, b, wait.Options{}); err != nil {
 						t.Fatal(err)
 					}
-					a := r.begin(ctx, "r", callbackTrigger(second))
+					a := r.begin(ctx, "r", callbackTrigger(second), apart)
 					a.run = run
 					if err := a.endWait(run, engine.End{Wait: b, Used: second.Seq}); err != nil {
 						t.Fatal(err)

@@ -29,7 +29,7 @@ func (r *Runner) stopBy(ctx context.Context, id, trigger string, ev engine.Event
 	if err != nil || run == nil {
 		return nil, err
 	}
-	a := r.begin(ctx, id, trigger)
+	a := r.begin(ctx, id, trigger, apart) // it needs no definition, and waits for nobody
 	defer a.end()
 	a.stopping, a.undefined = true, !defined
 	if err := a.adopt(run, rev); err != nil {

@@ -2,6 +2,7 @@ package engine
 
 import (
 	"iter"
+	"maps"
 	"slices"
 	"strconv"
 	"strings"
@@ -222,11 +223,11 @@ func Unwanted(run *event.Run, wait *event.Wait) bool {
 
 // Unfinished are the callbacks for an id that have set off in a run what may not be done yet, but for one message's.
 func Unfinished(run *event.Run, id, trigger string) (seqs []uint64) {
+	set := map[uint64]bool{}
 	note := func(by string) {
 		text, ok := strings.CutPrefix(by, "callback:")
-		seq, err := strconv.ParseUint(text, 10, 64)
-		if ok && err == nil && by != trigger && !slices.Contains(seqs, seq) && !takenForOther(run, id, seq) {
-			seqs = append(seqs, seq)
+		if seq, err := strconv.ParseUint(text, 10, 64); ok && err == nil && by != trigger {
+			set[seq] = true
 		}
 	}
 	note(run.EndedBy)
@@ -238,22 +239,20 @@ func Unfinished(run *event.Run, id, trigger string) (seqs []uint64) {
 			note(a.Trigger)
 		}
 	}
-	slices.Sort(seqs)
-	return seqs
-}
-
-// takenForOther tells whether a run has taken a callback for another id than this one.
-func takenForOther(run *event.Run, id string, seq uint64) bool {
-	for _, job := range run.Jobs {
+	for _, job := range run.Jobs { // what it has taken for another id
 		for _, a := range job.Attempts {
 			for _, w := range waits(a) {
-				if w.ID != id && (w.Used == seq || w.ResumedBy != nil && !w.ResumedBy.Timeout && w.ResumedBy.Seq == seq) {
-					return true
+				if w.ID == id {
+					continue
+				}
+				delete(set, w.Used)
+				if w.ResumedBy != nil && !w.ResumedBy.Timeout {
+					delete(set, w.ResumedBy.Seq)
 				}
 			}
 		}
 	}
-	return false
+	return slices.Sorted(maps.Keys(set))
 }
 
 // DoneWith tells whether a run is known to be done with one of its waits. Of one that a document does not know it is not: the

@@ -75,6 +75,19 @@ func (j *Journal) Recent(id string) *event.Run {
 	return r.run
 }
 
+// Same tells whether a run's document is still the one of a revision.
+func (j *Journal) Same(ctx context.Context, id string, rev Revision) (bool, error) {
+	e, err := j.runs.Get(ctx, id)
+	switch {
+	case errors.Is(err, bus.ErrNotFound):
+		return rev == 0, nil
+	case err != nil:
+		return false, fmt.Errorf("load run %s: %w", id, err)
+	default:
+		return Revision(e.Revision) == rev, nil
+	}
+}
+
 // Load gives the document as it is, or nil and revision 0 where there is none.
 func (j *Journal) Load(ctx context.Context, id string) (*event.Run, Revision, error) {
 	doc, err := j.bus.Run(ctx, id)
