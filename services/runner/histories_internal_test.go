@@ -155,6 +155,9 @@ type pendingMessage struct {
 	request    bool
 	deliveries int
 	held       int
+	// beside: one that had it was killed while another had it too. Acknowledged by that one it would not come again, and nothing would
+	// bring to its end what the first has set off. It comes again here.
+	beside bool
 }
 
 // playedRunner is a runner, with what it works on.
@@ -328,7 +331,7 @@ func (h *history) turn() bool {
 	case odds(1, 25):
 		h.outcome()
 	case len(busy) > 0 && h.crashes < 12 && odds(1, 40):
-		// Where another had the same message at the same time and has acknowledged it, nothing would bring that one's work to its end.
+		// Where another had the same message and has acknowledged it, nothing would bring that one's work to its end.
 		if r := busy[h.rng.IntN(len(busy))]; slices.Contains(h.pending, r.on) {
 			h.crashes++
 			h.kill(r)
@@ -385,7 +388,11 @@ func (h *history) await(r *playedRunner) {
 			return
 		}
 		h.note("%s is done with %s", r.name, p.name)
-		h.pending = slices.DeleteFunc(h.pending, func(o *pendingMessage) bool { return o == p })
+		if p.beside {
+			p.beside = p.held > 0
+		} else {
+			h.pending = slices.DeleteFunc(h.pending, func(o *pendingMessage) bool { return o == p })
+		}
 		h.hear()
 	case <-time.After(10 * time.Minute):
 		h.fail("%s hangs on %s", r.name, r.on.name)
@@ -409,6 +416,7 @@ func (h *history) kill(r *playedRunner) {
 	<-r.done
 	p := r.on
 	p.held--
+	p.beside = p.held > 0
 	if p.command != nil { // what is asked for so is not stored
 		h.pending = slices.DeleteFunc(h.pending, func(o *pendingMessage) bool { return o == p })
 	}
