@@ -97,7 +97,7 @@ func (a *activation) parked(all []parking) error {
 		id := p.park.Wait.ID
 		if fault.CodeOf(p.err) == fault.Conflict {
 			events = append(events, engine.Refused{
-				ID: id, Job: p.park.Wait.Job, Trigger: a.trigger, At: time.Now(),
+				ID: id, Job: p.park.Wait.Job, Attempt: p.park.Wait.Attempt, Trigger: a.trigger, At: time.Now(),
 				Err: engine.Error{Code: engine.CodeConflict, Message: p.err.Error()},
 			})
 			early = append(early, nil)

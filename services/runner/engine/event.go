@@ -87,6 +87,7 @@ type Expired struct {
 type Refused struct {
 	ID      string
 	Job     string
+	Attempt int // whose wait it was; 0: the last one's
 	Err     Error
 	Trigger string
 	At      time.Time

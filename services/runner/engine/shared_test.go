@@ -70,6 +70,16 @@ func TestJobsThatWaitForOneID(t *testing.T) {
 			"failed a=cancelled b=failed", "end task used 0, finish",
 		},
 		{
+			"refused to an attempt before, the next one waits on", line,
+			[]engine.Event{
+				requested(t0),
+				engine.Cancelled{At: after(second)},
+				engine.Retried{Request: 8, Trigger: "request:8", At: after(2 * second)},
+				engine.Refused{ID: "task", Job: "a", Attempt: 1, Trigger: "request:7", At: after(3 * second), Err: engine.Error{Code: "wait_conflict", Message: "taken"}},
+			},
+			"waiting a=waiting", "",
+		},
+		{
 			"who waits longer has the callback",
 			world(component(0), waits("b", "x"), waits("a"), job("x")),
 			[]engine.Event{

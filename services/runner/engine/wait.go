@@ -387,7 +387,7 @@ func (s *step) refused(ev Refused) {
 		return
 	}
 	old := s.run.Jobs[def.ID]
-	if old.Status.Ended() || n != len(old.Attempts)-1 || !old.Attempts[n].EndedAt.IsZero() {
+	if old.Status.Ended() || n != len(old.Attempts)-1 || !old.Attempts[n].EndedAt.IsZero() || ev.Attempt != 0 && ev.Attempt != old.Attempts[n].Number {
 		return
 	}
 	job := s.job(def.ID)
