@@ -207,6 +207,30 @@ func (l *ledger) again(run *event.Run, rev journal.Revision) {
 	l.epoch++
 }
 
+// read reads the run where nothing is known of it: once for all who come meanwhile, for it may be large.
+func (l *ledger) read(a *activation) error {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	for l.run == nil && l.busy {
+		if err := l.wait(a.ctx); err != nil {
+			return err
+		}
+	}
+	if l.run != nil {
+		return nil
+	}
+	var run *event.Run
+	var rev journal.Revision
+	err := l.aside(func() (err error) {
+		run, rev, err = a.r.journal.Recall(a.ctx, a.runID)
+		return err
+	})
+	if err == nil && run != nil && l.run == nil {
+		l.begin(run, rev)
+	}
+	return err
+}
+
 // store saves the run as it is, or where another runner has saved meanwhile reads what that has saved. Nobody else does so; the
 // ledger is locked before and after.
 func (l *ledger) store(a *activation) error {

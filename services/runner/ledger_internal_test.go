@@ -83,7 +83,7 @@ workflow: {id: many, job: {id: each, type: for-each, input: "${input.list}", do:
 			cb := event.Callback{ID: fmt.Sprintf("r.each.i%d", i), Seq: uint64(100 + i), Outcome: event.Succeeded, Result: []byte(`{}`)}
 			a := r.begin(ctx, "r", callbackTrigger(&cb), member)
 			defer a.end()
-			changed, err := a.resume("r", engine.CalledBack{Callback: cb, Trigger: a.trigger, At: time.Now()})
+			changed, err := a.resume(engine.CalledBack{Callback: cb, Trigger: a.trigger, At: time.Now()})
 			if err != nil || !changed {
 				t.Errorf("callback %d: %v, %v", i, changed, err)
 			}

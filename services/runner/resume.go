@@ -53,7 +53,7 @@ func (r *Runner) resume(ctx context.Context, d *bus.Delivery) error {
 	a.redelivered, a.lastTry = again, d.Deliveries >= r.cfg.MaxDeliveries
 	changed := false
 	for _, ev := range events {
-		if changed, err = a.resume(runID, ev); err != nil {
+		if changed, err = a.resume(ev); err != nil {
 			return err
 		}
 	}
@@ -231,7 +231,7 @@ func (r *Runner) timeout(ctx context.Context, d *bus.Delivery) error {
 	a := r.begin(ctx, w.Run, "timeout:"+strconv.FormatUint(d.Seq, 10), member)
 	defer a.end()
 	a.redelivered, a.lastTry = d.Deliveries > 1, d.Deliveries >= r.cfg.MaxDeliveries
-	changed, err := a.resume(w.Run, engine.Expired{ID: w.ID, Seq: d.Seq, Rung: rung, Trigger: a.trigger, At: now})
+	changed, err := a.resume(engine.Expired{ID: w.ID, Seq: d.Seq, Rung: rung, Trigger: a.trigger, At: now})
 	switch {
 	case err != nil || w.Timer:
 		return err
@@ -247,9 +247,9 @@ func (r *Runner) timeout(ctx context.Context, d *bus.Delivery) error {
 }
 
 // resume applies an event to a stored run and does what follows. It tells whether the run took the event.
-func (a *activation) resume(runID string, ev engine.Event) (bool, error) {
+func (a *activation) resume(ev engine.Event) (bool, error) {
 	saves := a.saves
-	known, err := a.join(runID)
+	known, err := a.join()
 	if err != nil || !known {
 		return false, err
 	}
@@ -274,21 +274,13 @@ func (a *activation) resume(runID string, ev engine.Event) (bool, error) {
 }
 
 // join takes the run as this runner has it, or reads it, and tells whether there is one.
-func (a *activation) join(runID string) (bool, error) {
+func (a *activation) join() (bool, error) {
+	if err := a.ledger.read(a); err != nil {
+		return false, err
+	}
 	run, rev := a.ledger.now()
 	if run == nil {
-		recall := a.r.journal.Recall
-		if a.redelivered {
-			recall = a.r.journal.Load
-		}
-		var err error
-		if run, rev, err = recall(a.ctx, runID); err != nil {
-			return false, err
-		}
-		if run == nil { // a copy would not say so
-			return false, nil
-		}
-		return true, a.adopt(run, rev)
+		return false, nil
 	}
 	if err := a.adopt(run, rev); err != nil {
 		return false, err

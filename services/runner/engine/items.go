@@ -62,7 +62,7 @@ func (s *step) each(def *compose.Job) error {
 		return err
 	}
 	if len(items) > maxItems {
-		return fmt.Errorf("a for-each takes at most %d items, and this has %d", maxItems, len(items))
+		return fmt.Errorf("a for-each takes at most %d items, and this has %d: give each part of the list to a run of its own", maxItems, len(items))
 	}
 	delete(s.counts, def.ID)
 	job := s.job(def.ID)
