@@ -383,7 +383,11 @@ func (h *history) await(r *playedRunner) {
 		r.on, r.at = nil, ""
 		r.gate.shut(false)
 		p.held--
-		if err != nil {
+		switch {
+		case errors.Is(err, errAborted): // the run was tried again while a request of its end was let go: the message comes again
+			h.note("%s hands back %s", r.name, p.name)
+			return
+		case err != nil:
 			h.fail("%s on %s: %v", r.name, p.name, err)
 			return
 		}
