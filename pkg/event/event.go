@@ -4,6 +4,7 @@ package event
 import (
 	"encoding/json"
 	"fmt"
+	"strconv"
 	"time"
 )
 
@@ -64,6 +65,17 @@ type Wait struct {
 	Reason string `json:"reason,omitempty"`
 	// Trace is the traceparent of what made the wait: a header of its message, and so of its timeout.
 	Trace string `json:"-"`
+}
+
+// Own tells whether the id is the attempt's own, which no other wait can have.
+func (w *Wait) Own() bool { return w.ID == InvocationID(w.Run, w.Job, w.Attempt) }
+
+// InvocationID is an attempt's own id: of its wait, and the Idempotency-Key of its request.
+func InvocationID(runID, job string, attempt int) string {
+	if attempt <= 1 {
+		return runID + "." + job
+	}
+	return runID + "." + job + "." + strconv.Itoa(attempt)
 }
 
 // RunRequest is a message on run.request.<workflow>. Input is its payload; the rest are headers.

@@ -61,7 +61,7 @@ workflow: {id: many, job: {id: each, type: for-each, input: "${input.list}", do:
 	for i := range items {
 		job := fmt.Sprintf("each.i%d", i)
 		a.flying++
-		a.results <- performed{acted: engine.Acted{Job: job, Attempt: 1, At: time.Now(), Wait: &engine.Wait{ID: engine.InvocationID("r", job, 1)}}}
+		a.results <- performed{acted: engine.Acted{Job: job, Attempt: 1, At: time.Now(), Wait: &engine.Wait{ID: event.InvocationID("r", job, 1)}}}
 	}
 	if err := a.takeAll(<-a.results); err != nil {
 		t.Fatal(err)

@@ -43,7 +43,7 @@ func (a *activation) parking(c engine.Park) parking {
 func (a *activation) park(c engine.Park) error {
 	p := a.parking(c)
 	p.early, p.err = a.stand(p.park.Wait, p.o)
-	if engine.Shared(&c.Wait) { // while it was being claimed, the run may have gone on elsewhere
+	if !c.Wait.Own() { // while it was being claimed, the run may have gone on elsewhere
 		a.made, a.look = append(a.made, c.Wait), true
 	}
 	return a.parked([]parking{p})
@@ -254,7 +254,7 @@ func (a *activation) endSome(run *event.Run, ends []engine.End) error {
 
 func (a *activation) endWait(run *event.Run, e engine.End) error {
 	var err error
-	if !e.Wait.Timer && engine.Shared(&e.Wait) {
+	if !e.Wait.Timer && !e.Wait.Own() {
 		err = a.r.endShared(a.ctx, run, e.Wait, e.Used, a.trigger)
 	} else {
 		err = a.r.waits.End(a.ctx, e.Wait, e.Used)

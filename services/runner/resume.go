@@ -237,7 +237,7 @@ func (r *Runner) timeout(ctx context.Context, d *bus.Delivery) error {
 		return err
 	case changed:
 		r.metrics.timeouts.Inc()
-	case !engine.Shared(&w):
+	case w.Own():
 	case a.run == nil: // it is forgotten
 		return r.waits.End(ctx, w, w.Used)
 	case engine.Unwanted(a.run, &w): // whoever was to end it has not, and others may want the id
@@ -282,13 +282,12 @@ func (a *activation) join() (bool, error) {
 	if run == nil {
 		return false, nil
 	}
-	if err := a.adopt(run, rev); err != nil {
-		return false, err
+	if err := a.adopt(run, rev); err != nil || !a.redelivered {
+		return true, err
 	}
-	if a.redelivered { // another runner may have recorded since what the message set off: that is not to be done again
-		if _, err := a.fresh(); err != nil {
-			return false, err
-		}
+	// Another runner may have recorded since what the message set off: that is not to be done again.
+	if _, err := a.fresh(); err != nil {
+		return false, err
 	}
 	return true, a.meet(a.run)
 }

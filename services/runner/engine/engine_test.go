@@ -68,7 +68,7 @@ func requested(at time.Time) engine.Requested {
 func responded(job string, attempt int, at time.Time) engine.Acted {
 	return engine.Acted{
 		Job: job, Attempt: attempt, Trigger: "request:7", At: at, Input: json.RawMessage(`{"n":1}`),
-		Output: json.RawMessage(`{"task":"x"}`), Wait: &engine.Wait{ID: engine.InvocationID("r", job, attempt)},
+		Output: json.RawMessage(`{"task":"x"}`), Wait: &engine.Wait{ID: event.InvocationID("r", job, attempt)},
 	}
 }
 

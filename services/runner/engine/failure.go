@@ -21,7 +21,7 @@ func (s *step) fail(def *compose.Job, job *event.Job, e Error) {
 	job.Error = a.Error
 
 	tries := len(round(job))
-	delay := max(pauseBefore(def.Retry, tries, InvocationID(s.run.ID, def.ID, a.Number+1)), e.After)
+	delay := max(pauseBefore(def.Retry, tries, event.InvocationID(s.run.ID, def.ID, a.Number+1)), e.After)
 	due := s.now.Add(delay)
 	if tries < def.Retry.MaxAttempts && !e.Permanent && due.Before(s.limit(def, job, distant)) {
 		s.notify(event.Notice{Event: event.JobRetrying, Job: def.ID, Attempt: a.Number, Error: a.Error, RetryAt: due})

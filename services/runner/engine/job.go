@@ -4,7 +4,6 @@ import (
 	"encoding/json"
 	"fmt"
 	"slices"
-	"strconv"
 	"time"
 
 	"github.com/switchbackhq/switchback/pkg/compose"
@@ -26,14 +25,6 @@ const (
 	CodeLoop       = "max_run_count"     // a job was routed to too often
 	CodeDefinition = "definition"        // what is to be done cannot be read in the stored definition
 )
-
-// InvocationID is an attempt's own id: of its wait, and the Idempotency-Key of its request.
-func InvocationID(runID, job string, attempt int) string {
-	if attempt == 1 {
-		return runID + "." + job
-	}
-	return runID + "." + job + "." + strconv.Itoa(attempt)
-}
 
 // start begins a job.
 func (s *step) start(def *compose.Job) {
@@ -127,7 +118,7 @@ func (s *step) act(def *compose.Job) {
 	job := s.run.Jobs[def.ID]
 	a := last(job)
 	s.do(Act{
-		Poll: a.Polls, Job: def, Of: s.world.Document.Components[def.Component], Action: s.action(def), Attempt: a.Number, ID: InvocationID(s.run.ID, def.ID, a.Number),
+		Poll: a.Polls, Job: def, Of: s.world.Document.Components[def.Component], Action: s.action(def), Attempt: a.Number, ID: event.InvocationID(s.run.ID, def.ID, a.Number),
 		Deadline: s.deadline(def, job), Scope: s.lasting(s.inputScope(def)),
 	})
 }

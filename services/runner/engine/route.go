@@ -24,7 +24,7 @@ func (s *step) decide(def *compose.Job) error {
 	case def.Switch != nil:
 		to, err = choose(def.Switch, scope, input)
 	default:
-		to = draw(def.Routings, InvocationID(s.run.ID, def.ID, last(s.run.Jobs[def.ID]).Number))
+		to = draw(def.Routings, event.InvocationID(s.run.ID, def.ID, last(s.run.Jobs[def.ID]).Number))
 	}
 	if err != nil {
 		return err

@@ -76,7 +76,7 @@ func (s Scope) Resolve(ref *expr.Reference) (any, error) {
 		return s.job(ref.Path)
 	case "listener":
 		if len(ref.Path) == 1 && ref.Path[0].Name == "id" && s.Job != "" {
-			return InvocationID(s.Run.ID, s.Job, s.Attempt), nil
+			return event.InvocationID(s.Run.ID, s.Job, s.Attempt), nil
 		}
 	case "context":
 		return expr.Walk(map[string]any{

@@ -22,7 +22,7 @@ func (s *step) subRun(def *compose.Job) error {
 	}
 	job := s.job(def.ID)
 	a := last(job)
-	id := InvocationID(s.run.ID, def.ID, a.Number)
+	id := event.InvocationID(s.run.ID, def.ID, a.Number)
 	a.SubRun = id + ".run"
 	if subject.Long(a.SubRun, subject.MaxRunID) {
 		return errDeep
@@ -36,7 +36,7 @@ func (s *step) subRun(def *compose.Job) error {
 func (s *step) spawn(def *compose.Job, job *event.Job) {
 	a := last(job)
 	s.do(StartRun{
-		ID: a.SubRun, Workflow: def.Workflow, Input: job.Input, Parent: InvocationID(s.run.ID, def.ID, a.Number), Definition: s.run.Definition,
+		ID: a.SubRun, Workflow: def.Workflow, Input: job.Input, Parent: event.InvocationID(s.run.ID, def.ID, a.Number), Definition: s.run.Definition,
 	})
 }
 

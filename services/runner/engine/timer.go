@@ -18,7 +18,7 @@ func (s *step) timer(def *compose.Job, job *event.Job) (event.Wait, bool) {
 		return event.Wait{}, false
 	}
 	t := event.Wait{Run: s.run.ID, Job: def.ID, Attempt: a.Number, Since: since(a), Timer: true}
-	id := InvocationID(s.run.ID, def.ID, a.Number)
+	id := event.InvocationID(s.run.ID, def.ID, a.Number)
 	switch {
 	case !job.RetryAt.IsZero():
 		t.ID, t.Deadline = s.run.ID+"."+def.ID+".retry."+strconv.Itoa(a.Number+1), job.RetryAt

@@ -20,7 +20,7 @@ func (s *step) wait(def *compose.Job) error {
 	if _, err := s.input(def); err != nil {
 		return err
 	}
-	id := InvocationID(s.run.ID, def.ID, last(s.run.Jobs[def.ID]).Number)
+	id := event.InvocationID(s.run.ID, def.ID, last(s.run.Jobs[def.ID]).Number)
 	w := Wait{ID: id, Timeout: def.Timeout}
 	if c := def.Wait; c != nil {
 		w.Timeout, w.AcceptEarly, w.Quorum, w.Heartbeat = max(w.Timeout, c.Timeout), c.AcceptEarly, c.Quorum, c.Heartbeat
@@ -302,7 +302,7 @@ func (s *step) actionScope(def *compose.Job, job *event.Job, a *event.Attempt, r
 		return nil, err
 	}
 	return ActionScope{
-		Invocation: InvocationID(s.run.ID, def.ID, a.Number), Run: s.run.ID, Job: def.ID, Workflow: s.run.Workflow,
+		Invocation: event.InvocationID(s.run.ID, def.ID, a.Number), Run: s.run.ID, Job: def.ID, Workflow: s.run.Workflow,
 		Attempt: a.Number, Input: input, Response: response, Result: result, At: s.now, Static: s.world.Static,
 	}, nil
 }

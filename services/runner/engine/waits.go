@@ -19,7 +19,7 @@ func Waits(run *event.Run, id string) bool {
 			continue
 		}
 		for _, a := range round(job) {
-			if a.Wait != nil && a.Wait.ID == id && id == InvocationID(run.ID, name, a.Number) {
+			if a.Wait != nil && a.Wait.ID == id && id == event.InvocationID(run.ID, name, a.Number) {
 				return true
 			}
 		}
@@ -131,7 +131,7 @@ func (s *step) waiting(waitID string) (def *compose.Job, attempt, which int, ok 
 func (s *step) own(waitID string) (jobID string, attempt, which int, ok bool) {
 	for _, id := range jobsOf(s.run.ID, waitID) {
 		n, i, found := s.lastWait(id, waitID)
-		if found && waitID == InvocationID(s.run.ID, id, s.run.Jobs[id].Attempts[n].Number) && s.find(id) != nil {
+		if found && waitID == event.InvocationID(s.run.ID, id, s.run.Jobs[id].Attempts[n].Number) && s.find(id) != nil {
 			return id, n, i, true
 		}
 	}
@@ -203,9 +203,6 @@ func Needs(run *event.Run, id string) bool {
 	return false
 }
 
-// Shared tells whether others may wait for a wait's id, too: it is not the attempt's own.
-func Shared(w *event.Wait) bool { return w.ID != InvocationID(w.Run, w.Job, w.Attempt) }
-
 // Unwanted tells whether a run is done with a wait that stands. One that is the attempt's own is left to whose callback has brought the
 // job on; one that others may be waiting for is not.
 func Unwanted(run *event.Run, wait *event.Wait) bool {
@@ -214,7 +211,7 @@ func Unwanted(run *event.Run, wait *event.Wait) bool {
 		return true
 	}
 	for _, w := range waited(job, wait.ID) {
-		if w.ResumedBy != nil && !w.ResumedBy.Timeout && !Shared(wait) {
+		if w.ResumedBy != nil && !w.ResumedBy.Timeout && wait.Own() {
 			return false
 		}
 	}

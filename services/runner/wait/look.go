@@ -39,7 +39,7 @@ func (w *Waits) Look(ctx context.Context, cb *event.Callback) (Found, error) {
 		return Found{}, nil
 	}
 	before := cb.Seq < cur.revision
-	if before && !own(&cur.wait) {
+	if before && !cur.wait.Own() {
 		if err := w.byNote(ctx, cb, cur); err != nil {
 			return Found{}, err
 		}
@@ -92,7 +92,7 @@ func (w *Waits) EndShared(ctx context.Context, wait event.Wait, used uint64, kno
 	if wait.Timer {
 		return w.endTimer(ctx, wait)
 	}
-	if own(&wait) {
+	if wait.Own() {
 		m, err := mark(wait, used, keepOwnMark)
 		if err == nil {
 			_, err = w.bus.Publish(ctx, m)

@@ -69,7 +69,7 @@ func (w *Waits) Park(ctx context.Context, wait event.Wait, o Options) ([]*event.
 	if wait.Deadline.IsZero() {
 		return nil, fault.New(fault.Internal, "the wait for "+wait.ID+" has no deadline", "")
 	}
-	if !own(&wait) {
+	if !wait.Own() {
 		return w.parkShared(ctx, wait, notBefore, o.Over)
 	}
 	if o.Overtaken {
@@ -254,20 +254,10 @@ func scheduled(on string, wait *event.Wait) (*bus.Message, error) {
 	return m, nil
 }
 
-// own tells whether the id is the attempt's own, which no other wait can have.
-func own(wait *event.Wait) bool { return wait.ID == invocation(wait) }
-
-// invocation is the id of the attempt that waits.
-func invocation(wait *event.Wait) string {
-	id := wait.Run + "." + wait.Job
-	if wait.Attempt > 1 {
-		id += "." + strconv.Itoa(wait.Attempt)
-	}
-	return id
-}
-
 // timerOf is the subject of a shared wait's timer.
-func timerOf(wait *event.Wait) string { return subject.Timer(invocation(wait)) }
+func timerOf(wait *event.Wait) string {
+	return subject.Timer(event.InvocationID(wait.Run, wait.Job, wait.Attempt))
+}
 
 func sameJob(a, b *event.Wait) bool { return a.Run == b.Run && a.Job == b.Job }
 
