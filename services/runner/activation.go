@@ -32,21 +32,22 @@ type activation struct {
 	world       engine.World
 	saveFirst   bool // also what begins the run is saved before it is done
 
-	ledger    *ledger    // the run as it is, which others may share
-	own       ledger     // it, where this activation was the first
-	run       *event.Run // as this activation saw it last: with all that has come of its message
-	begun     bool       // it was saved
-	stopping  bool       // it is only ended: its definition may be lost
-	undefined bool       // and is not to be used
-	saved     []byte     // as it was saved last
-	saves     int        // of what this activation has changed
-	unsaved   []unsaved
-	at, epoch uint64 // of the ledger, which the last of these has
-	queue     []engine.Command
-	later     []engine.Act // requests that wait for others to be answered
-	ends      []engine.End // done last: a wait that stands brings its callback here again
-	made      []event.Wait // waits that were made, or may have been, while the run may have gone on elsewhere
-	look      bool         // the document tells whether it has
+	ledger     *ledger    // the run as it is, which others may share
+	own        ledger     // it, where this activation was the first
+	run        *event.Run // as this activation saw it last: with all that has come of its message
+	begun      bool       // it was saved
+	stopping   bool       // it is only ended: its definition may be lost
+	undefined  bool       // and is not to be used
+	saved      []byte     // as it was saved last
+	saves      int        // of what this activation has changed
+	unsaved    []unsaved
+	at, epoch  uint64 // of the ledger, which the last of these has
+	queue      []engine.Command
+	later      []engine.Act // requests that wait for others to be answered
+	ends       []engine.End // done last: a wait that stands brings its callback here again
+	calledBack string       // the id that the callback was for which has led here
+	made       []event.Wait // waits that were made, or may have been, while the run may have gone on elsewhere
+	look       bool         // the document tells whether it has
 
 	acting  map[acting]bool // what this activation has performed
 	results chan performed

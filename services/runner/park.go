@@ -199,21 +199,39 @@ func (a *activation) endWaits() error {
 	if err != nil {
 		return err
 	}
-	for len(a.ends) > 0 {
-		n := 1 // of those for one id, each after the other
-		for n < min(len(a.ends), sideBySide) && !slices.ContainsFunc(a.ends[:n], func(e engine.End) bool { return e.Wait.ID == a.ends[n].Wait.ID }) {
+	// Last of all comes the id that this message is a callback for: should this runner die, the callback finds the run by it when it
+	// comes again. Once that is free, another run may have it.
+	var last []engine.End
+	others := slices.DeleteFunc(a.ends, func(e engine.End) bool {
+		led := e.Wait.ID == a.calledBack
+		if led {
+			last = append(last, e)
+		}
+		return led
+	})
+	a.ends = nil
+	if err := a.endAll(run, others); err != nil {
+		return err
+	}
+	return a.endAll(run, last)
+}
+
+// endAll ends waits side by side, those for one id each after the other.
+func (a *activation) endAll(run *event.Run, ends []engine.End) error {
+	for len(ends) > 0 {
+		n := 1
+		for n < min(len(ends), sideBySide) && !slices.ContainsFunc(ends[:n], func(e engine.End) bool { return e.Wait.ID == ends[n].Wait.ID }) {
 			n++
 		}
 		if n == 1 {
-			if err := a.endWait(run, a.ends[0]); err != nil {
+			if err := a.endWait(run, ends[0]); err != nil {
 				return err
 			}
-		} else if err := a.endSome(run, a.ends[:n]); err != nil {
+		} else if err := a.endSome(run, ends[:n]); err != nil {
 			return err
 		}
-		a.ends = a.ends[n:]
+		ends = ends[n:]
 	}
-	a.ends = nil
 	return nil
 }
 

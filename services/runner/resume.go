@@ -50,7 +50,7 @@ func (r *Runner) resume(ctx context.Context, d *bus.Delivery) error {
 	}
 	a := r.begin(ctx, runID, callbackTrigger(cb), member)
 	defer a.end()
-	a.redelivered, a.lastTry = again, d.Deliveries >= r.cfg.MaxDeliveries
+	a.calledBack, a.redelivered, a.lastTry = cb.ID, again, d.Deliveries >= r.cfg.MaxDeliveries
 	changed := false
 	for _, ev := range events {
 		if changed, err = a.resume(ev); err != nil {
