@@ -14,5 +14,5 @@
 //
 // A server fires what is due on a schedule in two steps: it gathers the messages, then publishes each and purges the
 // subject that it lay on, with all that was published there meanwhile. A subject whose schedule may be followed by
-// something else that matters needs another place for one of the two.
+// something else that matters needs another place for one of the two. A server that is killed between the two steps fires again.
 package bus
