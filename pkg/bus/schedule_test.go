@@ -60,14 +60,12 @@ func TestWaitIsItsOwnTimer(t *testing.T) {
 		replaced := publish(t, b, parked("replaced.j", due))
 		publish(t, b, parked("replaced.j", due.Add(time.Hour)))
 
-		e, err := kv.Get(ctx, "r7.j")
-		if err != nil || string(e.Value()) != `{"id":"r7.j"}` {
-			t.Errorf("get with nats.go: %v, %v", e, err)
-		}
-		keys, err := kv.Keys(ctx)
-		if err != nil || len(keys) != n+2 {
-			t.Errorf("keys with nats.go: %d, %v", len(keys), err)
-		}
+		// nats.go reads from any replica, and one may be a little behind.
+		eventually(t, "nats.go gets a key", func() bool {
+			e, err := kv.Get(ctx, "r7.j")
+			return err == nil && string(e.Value()) == `{"id":"r7.j"}`
+		})
+		eventually(t, "nats.go lists all keys", func() bool { keys, err := kv.Keys(ctx); return err == nil && len(keys) == n+2 })
 		publish(t, b, ended(cancelled, time.Hour))
 
 		for i := range n {
@@ -81,7 +79,7 @@ func TestWaitIsItsOwnTimer(t *testing.T) {
 			if string(m.Data) != `{"id":"`+id+`"}` || m.Header["Nats-Scheduler"] != subject.Wait(id) {
 				t.Errorf("%s fired %+v", id, m)
 			}
-			// The server publishes first and purges then; nats.go reads from any replica.
+			// The server publishes first and purges then.
 			eventually(t, "the key of "+id+" goes after it has fired", func() bool { _, err := kv.Get(ctx, id); return errors.Is(err, jetstream.ErrKeyNotFound) })
 		}
 		for _, id := range []string{cancelled, "replaced.j"} {
